@@ -1,0 +1,44 @@
+"""A whole file or none: text goes beside the target, to the disk, then takes the target's place."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+from engine.errors import FormatError
+
+
+def write_whole(path: Path | str, text: str) -> None:
+    """Write UTF-8; until the last moment, and after any failure, an old file is as it was.
+
+    FormatError where the system refuses: no such folder, no permission, disk full.
+    """
+    # A link stays a link, and what it points to is replaced.
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{uuid.uuid4().hex}.part")  # short: names may be 255 bytes long
+    try:
+        try:
+            with beside.open("xb") as file:
+                file.write(text.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise FormatError(
+            f"cannot write {os.fspath(path)!r}: {error.strerror or error}; choose another place"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name survive a power cut; Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
