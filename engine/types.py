@@ -113,7 +113,8 @@ class Instance:
     ``id`` is the store's (from 1, never used again), or None before it is stored. ``category`` is
     a class name, or None where a photo has no tags and nobody chose one yet. ``score`` lies in
     [0, 1], None for what a person drew. ``rle`` is None for a box without a mask. ``points`` are
-    the clicks ``(x, y, label)`` that refined the mask, label 1 inside and 0 outside.
+    the clicks ``(x, y, label)`` that refined the mask, label 1 inside and 0 outside. ``edited``
+    remembers through a rejection that a person changed box, mask or class.
     """
 
     box: Box
@@ -123,6 +124,7 @@ class Instance:
     rle: Rle | None = None
     score: float | None = None
     points: tuple[tuple[float, float, int], ...] = ()
+    edited: bool = False
     id: int | None = None
 
     def __post_init__(self) -> None:

@@ -1,0 +1,140 @@
+"""Which photos to show, in which order, and where one stands: filters in, photo ids out."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, and_, case, exists, func, or_, select
+
+from annotator import schema
+from annotator.views import View
+from engine.errors import OptionError
+from engine.types import CURATED, Status
+
+STATUSES = ("all", "todo", "done", "rejected", "empty")
+"""Filters of the review screen.
+
+all; something undecided; everything decided; something rejected; nothing on it at all.
+"""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What the filmstrip shows: one of `STATUSES`, and photos with one class, or of any."""
+
+    status: str = "all"
+    category_id: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise OptionError(
+                f"filter '{self.status}' is unknown; choose from {', '.join(STATUSES)}"
+            )
+
+
+@dataclass(frozen=True)
+class Item:
+    """One photo of the filmstrip."""
+
+    id: int
+    file_name: str
+    status: str  # todo, done or empty
+    proposed: int
+    curated: int
+
+
+def _tally() -> Any:
+    """Per photo: how many instances are proposed, curated and rejected."""
+    table = schema.instance
+
+    def count(statuses: Sequence[Status]) -> Any:
+        values = [status.value for status in statuses]
+        return func.sum(case((table.c.status.in_(values), 1), else_=0))
+
+    return (
+        select(
+            table.c.image_id,
+            count([Status.PROPOSED]).label("proposed"),
+            count(sorted(CURATED)).label("curated"),
+            count([Status.REJECTED]).label("rejected"),
+        )
+        .group_by(table.c.image_id)
+        .subquery()
+    )
+
+
+def _query(chosen: Filter, *columns: Any) -> Select[Any]:
+    image, tally = schema.image, _tally()
+    proposed = func.coalesce(tally.c.proposed, 0)
+    decided = func.coalesce(tally.c.curated + tally.c.rejected, 0)
+    query = select(image.c.id, *columns, proposed, func.coalesce(tally.c.curated, 0), decided)
+    query = query.join(tally, tally.c.image_id == image.c.id, isouter=True).order_by(image.c.id)
+    conditions = {
+        "all": None,
+        "todo": proposed > 0,
+        "done": and_(proposed == 0, decided > 0),
+        "rejected": func.coalesce(tally.c.rejected, 0) > 0,
+        "empty": and_(proposed == 0, decided == 0),
+    }
+    condition = conditions[chosen.status]
+    if condition is not None:
+        query = query.where(condition)
+    if chosen.category_id is not None:
+        tag, instance = schema.image_tag, schema.instance
+        is_tagged = exists().where(
+            tag.c.image_id == image.c.id, tag.c.category_id == chosen.category_id
+        )
+        holds_one = exists().where(
+            instance.c.image_id == image.c.id,
+            instance.c.category_id == chosen.category_id,
+            instance.c.status != Status.REJECTED.value,
+        )
+        query = query.where(or_(is_tagged, holds_one))
+    return query
+
+
+def photo_ids(view: View, chosen: Filter) -> list[int]:
+    """The ids of the photos that pass the filter, in review order."""
+    return list(view.connection.execute(_query(chosen)).scalars())
+
+
+def page(view: View, chosen: Filter, *, offset: int, limit: int) -> list[Item]:
+    """A stretch of the filmstrip."""
+    query = _query(chosen, schema.image.c.file_name).offset(offset).limit(limit)
+    return [
+        Item(
+            id=image_id,
+            file_name=file_name,
+            status="todo" if proposed else "done" if decided else "empty",
+            proposed=proposed,
+            curated=curated,
+        )
+        for image_id, file_name, proposed, curated, decided in view.connection.execute(query)
+    ]
+
+
+def counts(view: View) -> dict[str, int]:
+    """How many photos pass each filter, over all classes."""
+    return {status: len(photo_ids(view, Filter(status))) for status in STATUSES}
+
+
+def neighbours(ids: Sequence[int], image_id: int) -> tuple[int | None, int | None]:
+    """The ids before and after a photo, which need not pass the filter itself (any more)."""
+    at = bisect_left(ids, image_id)
+    is_listed = at < len(ids) and ids[at] == image_id
+    after = at + 1 if is_listed else at
+    return (ids[at - 1] if at > 0 else None, ids[after] if after < len(ids) else None)
+
+
+def first_to_show(view: View, chosen: Filter) -> int | None:
+    """Where the person stopped, else the first photo with something to do, else the first."""
+    ids = photo_ids(view, chosen)
+    stopped = view.setting("position")
+    if stopped in ids:
+        return int(stopped)
+    todo = photo_ids(view, Filter("todo", chosen.category_id))
+    wanted = [image_id for image_id in todo if image_id in set(ids)] or ids
+    return wanted[0] if wanted else None

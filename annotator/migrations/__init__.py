@@ -1,0 +1,1 @@
+"""Alembic migrations of a project's database, oldest first, in `versions`."""

@@ -1,0 +1,1 @@
+"""One file a step; applied by `annotator.schema.upgrade` when a project is opened."""

@@ -1,0 +1,316 @@
+"""Runs of suggestions: photos without a decision in, `proposed` instances out, resumable.
+
+A run stands in the store with its options and the list of its photos. What it did for a photo, the
+instances and the note that the photo is done are one transaction, so a run that is killed goes on
+where it stopped: no photo twice, none lost. What a person decided is never touched.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Row, exists, func, insert, select, update
+
+from annotator import schema
+from annotator.journal import SUGGEST, Change
+from annotator.store import Project, Transaction, now
+from annotator.views import View, instance_row
+from engine.errors import JobError, OptionError
+from engine.geometry import iou_boxes
+from engine.types import Instance, Status
+
+WAITING, RUNNING, DONE, CANCELLED, FAILED = "waiting", "running", "done", "cancelled", "failed"
+INTERRUPTED = "interrupted"  # never stored: a running run whose process is gone
+RESUMABLE = frozenset({INTERRUPTED, CANCELLED, FAILED, WAITING})
+
+STALE_SECONDS = 60.0  # a worker beats at every photo
+ALREADY_DECIDED_IOU = 0.7  # a proposal this close to a decided instance asks nothing new
+
+ACTOR = "machine"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as the app and the command line show it."""
+
+    id: int
+    pipeline: str
+    options: dict[str, Any]
+    status: str  # as above, INTERRUPTED included
+    total: int
+    done: int
+    instances: int
+    seconds: float  # summed over its photos
+    problems: int  # photos that got nothing, with a reason
+    message: str
+    created_at: str
+    process: int | None
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether there is something left to do and nobody at it."""
+        return self.status in RESUMABLE and self.done < self.total
+
+
+def select_photos(
+    view: View, *, pipeline: str, options: Mapping[str, Any], again: bool
+) -> list[int]:
+    """The photos that a new run should work on, in the order of their ids.
+
+    Those where something is still undecided or nothing was proposed yet; without ``again``, those
+    that a run with the same pipeline and options has worked on are left out.
+    """
+    image, instance = schema.image, schema.instance
+    has_any = exists().where(instance.c.image_id == image.c.id)
+    undecided = exists().where(
+        instance.c.image_id == image.c.id, instance.c.status == Status.PROPOSED.value
+    )
+    query = select(image.c.id).where(undecided | ~has_any).order_by(image.c.id)
+    chosen = list(view.connection.execute(query).scalars())
+    if again:
+        return chosen
+    seen: set[int] = set()
+    for run in view.connection.execute(select(schema.run).where(schema.run.c.pipeline == pipeline)):
+        if run.options == dict(options):
+            table = schema.run_photo
+            seen.update(
+                view.connection.execute(
+                    select(table.c.image_id).where(table.c.run_id == run.id)
+                ).scalars()
+            )
+    return [image_id for image_id in chosen if image_id not in seen]
+
+
+def start(
+    transaction: Transaction, *, pipeline: str, options: Mapping[str, Any], photos: Sequence[int]
+) -> int:
+    """Write down a new run, waiting for a worker; its id. OptionError where there is no photo."""
+    if not photos:
+        raise OptionError(
+            "nothing to do: every photo is decided or has these proposals already; "
+            "use --again to propose anew where something is undecided"
+        )
+    result = transaction.connection.execute(
+        insert(schema.run).values(
+            kind="suggest",
+            pipeline=pipeline,
+            options=dict(options),
+            selection=list(photos),
+            status=WAITING,
+            created_at=now(),
+            cancel=False,
+            message="",
+        )
+    )
+    assert result.inserted_primary_key is not None
+    return int(result.inserted_primary_key[0])
+
+
+def _row(view: View, run_id: int) -> Row[Any]:
+    row = view.connection.execute(select(schema.run).where(schema.run.c.id == run_id)).one_or_none()
+    if row is None:
+        raise JobError(f"this project has no run number {run_id}; see 'annotator status'")
+    return row
+
+
+def process_is_alive(process: int | None) -> bool:
+    """Whether a process with this number exists on this machine."""
+    if process is None:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _status(row: Row[Any]) -> str:
+    if row.status != RUNNING:
+        return str(row.status)
+    fresh = row.heartbeat_at is not None and time.time() - row.heartbeat_at < STALE_SECONDS
+    return RUNNING if fresh and process_is_alive(row.process) else INTERRUPTED
+
+
+def _describe(view: View, row: Row[Any]) -> Run:
+    table = schema.run_photo
+    done, instances, seconds, problems = view.connection.execute(
+        select(
+            func.count(),
+            func.coalesce(func.sum(table.c.instances), 0),
+            func.coalesce(func.sum(table.c.seconds), 0.0),
+            func.count(table.c.problem),
+        ).where(table.c.run_id == row.id)
+    ).one()
+    return Run(
+        id=row.id,
+        pipeline=row.pipeline,
+        options=row.options,
+        status=_status(row),
+        total=len(row.selection),
+        done=done,
+        instances=instances,
+        seconds=seconds,
+        problems=problems,
+        message=row.message,
+        created_at=row.created_at,
+        process=row.process,
+    )
+
+
+def get(view: View, run_id: int) -> Run:
+    """One run; JobError for an unknown id."""
+    return _describe(view, _row(view, run_id))
+
+
+def all_runs(view: View) -> list[Run]:
+    """Every run, newest first."""
+    rows = view.connection.execute(select(schema.run).order_by(schema.run.c.id.desc())).all()
+    return [_describe(view, row) for row in rows]
+
+
+def resumable(view: View, *, pipeline: str, options: Mapping[str, Any]) -> Run | None:
+    """The newest unfinished run with this pipeline and these options, if nobody works on it."""
+    for run in all_runs(view):
+        if run.pipeline == pipeline and run.options == dict(options):
+            return run if run.is_resumable else None
+    return None
+
+
+def problems(view: View, run_id: int) -> list[tuple[str, str]]:
+    """File name and reason of each photo of the run that got nothing."""
+    table = schema.run_photo
+    rows = view.connection.execute(
+        select(schema.image.c.file_name, table.c.problem)
+        .join(schema.image, schema.image.c.id == table.c.image_id)
+        .where(table.c.run_id == run_id, table.c.problem.is_not(None))
+        .order_by(table.c.image_id)
+    )
+    return [(row.file_name, row.problem) for row in rows]
+
+
+def claim(project: Project, run_id: int) -> None:
+    """Become the run's only worker; JobError if another one is at it."""
+    with project.write() as transaction:
+        row = _row(transaction, run_id)
+        if _status(row) == RUNNING and row.process != os.getpid():
+            raise JobError(f"run {run_id} is already being worked on by process {row.process}")
+        _set(
+            transaction,
+            run_id,
+            status=RUNNING,
+            process=os.getpid(),
+            heartbeat_at=time.time(),
+            cancel=False,
+            finished_at=None,
+            message="",
+        )
+
+
+def _set(transaction: Transaction, run_id: int, **values: Any) -> None:
+    transaction.connection.execute(
+        update(schema.run).where(schema.run.c.id == run_id).values(**values)
+    )
+
+
+def beat(project: Project, run_id: int) -> None:
+    """Say that the worker is alive."""
+    with project.write() as transaction:
+        _set(transaction, run_id, heartbeat_at=time.time())
+
+
+def left(view: View, run_id: int) -> list[int]:
+    """The photos of the run that are not done yet, in order."""
+    table = schema.run_photo
+    done = set(
+        view.connection.execute(select(table.c.image_id).where(table.c.run_id == run_id)).scalars()
+    )
+    return [image_id for image_id in _row(view, run_id).selection if image_id not in done]
+
+
+def is_cancelled(view: View, run_id: int) -> bool:
+    """Whether somebody asked the worker to stop."""
+    return bool(_row(view, run_id).cancel)
+
+
+def cancel(project: Project, run_id: int) -> None:
+    """Ask the worker to stop after the photo at hand; what it has done stays."""
+    with project.write() as transaction:
+        row = _row(transaction, run_id)
+        if _status(row) == RUNNING:
+            _set(transaction, run_id, cancel=True)
+        elif row.status in (WAITING, RUNNING):
+            _set(transaction, run_id, status=CANCELLED, cancel=True, finished_at=now())
+
+
+def finish(project: Project, run_id: int, *, status: str, message: str = "") -> None:
+    """Write down how the run ended."""
+    with project.write() as transaction:
+        _set(transaction, run_id, status=status, message=message, finished_at=now())
+
+
+def record_photo(
+    project: Project,
+    run_id: int,
+    image_id: int,
+    *,
+    instances: Sequence[Instance],
+    seconds: float,
+    problem: str | None = None,
+) -> None:
+    """Replace the photo's `proposed` instances and mark it done in this run, in one transaction.
+
+    A proposal of the same class that covers what a person decided already is left out. A photo
+    that this run has done before is left as it is.
+    """
+    with project.write() as transaction:
+        table = schema.run_photo
+        done = transaction.connection.execute(
+            select(table.c.run_id).where(table.c.run_id == run_id, table.c.image_id == image_id)
+        ).first()
+        if done is not None:
+            return
+        fresh: list[Instance] = []
+        if problem is None:
+            fresh = _replace_proposed(transaction, run_id, image_id, instances)
+        transaction.connection.execute(
+            insert(table).values(
+                run_id=run_id,
+                image_id=image_id,
+                instances=len(fresh),
+                seconds=seconds,
+                problem=problem,
+            )
+        )
+        _set(transaction, run_id, heartbeat_at=time.time())
+
+
+def _replace_proposed(
+    transaction: Transaction, run_id: int, image_id: int, instances: Sequence[Instance]
+) -> list[Instance]:
+    present = transaction.instances(image_id)
+    decided = [instance for instance in present if instance.status is not Status.PROPOSED]
+    fresh = [instance for instance in instances if not _is_decided(instance, decided)]
+    ids = transaction.category_ids()
+    changes = [
+        Change("instance", old.id, transaction.row("instance", old.id), None)
+        for old in present
+        if old.status is Status.PROPOSED
+    ]
+    for instance in fresh:
+        sourced = replace(instance, id=None, source=replace(instance.source, run=run_id))
+        row = instance_row(sourced, image_id=image_id, category_ids=ids)
+        changes.append(Change("instance", None, None, row))
+    if changes:
+        transaction.record(SUGGEST, changes, actor=ACTOR, image_id=image_id)
+    return fresh
+
+
+def _is_decided(instance: Instance, decided: Sequence[Instance]) -> bool:
+    same = [other.box for other in decided if other.category == instance.category]
+    return bool(same) and float(iou_boxes([instance.box], same).max()) >= ALREADY_DECIDED_IOU

@@ -1,0 +1,266 @@
+"""What a person can do to a photo, as calls: each reads, asks the segmenter, writes one event.
+
+The segmenter works outside the transaction; the write then insists on the revision that the person
+saw, so a slow mask can never overwrite what somebody did meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from annotator import review, shaping
+from annotator.assist import Assistant
+from annotator.journal import Change, Event
+from annotator.shaping import Shape
+from annotator.store import Project, Transaction
+from annotator.views import Photo, instance_row
+from engine.errors import OptionError, ReviewError
+from engine.geometry import rle_to_mask
+from engine.types import Box, Instance, Mask, Status
+
+
+@dataclass(frozen=True)
+class Context:
+    """Who acts on what they saw: the photo, its revision then, and the caller's id of the action.
+
+    ``base_revision`` None means whatever is there now, for scripts that do not show anything.
+    """
+
+    image_id: int
+    actor: str
+    base_revision: int | None = None
+    operation: str | None = None
+
+
+class ReviewSession:
+    """The actions of review on one project; each returns the id of the instance it ends on."""
+
+    def __init__(self, project: Project, assistant: Assistant) -> None:
+        self.project = project
+        self.assistant = assistant
+
+    # -- decisions ---------------------------------------------------------------------------
+
+    def set_status(self, context: Context, instance_id: int, status: Status) -> int:
+        """Accept, reject or reopen one instance."""
+        rules = {
+            Status.ACCEPTED: ("accept", review.accept),
+            Status.REJECTED: ("reject", review.reject),
+            Status.PROPOSED: ("reopen", review.reopen),
+        }
+        if status not in rules:
+            raise OptionError(
+                f"status '{status}' cannot be set: use accepted, rejected or proposed"
+            )
+        kind, rule = rules[status]
+        return self._change(context, kind, instance_id, rule)
+
+    def accept_all(self, context: Context, *, min_score: float = 0.0) -> int:
+        """Accept every proposal of the photo with at least this score; how many there were."""
+        with self.project.write() as transaction:
+            proposals = [
+                instance
+                for instance in transaction.instances(context.image_id)
+                if instance.status is Status.PROPOSED and (instance.score or 0.0) >= min_score
+            ]
+            if not proposals:
+                raise ReviewError("nothing on this photo waits for a decision")
+            accepted = [review.accept(instance) for instance in proposals]
+            changes = _rows_changed(transaction, context, accepted)
+            _write(transaction, context, "accept all", changes)
+        return len(proposals)
+
+    def set_class(self, context: Context, instance_id: int, category: str) -> int:
+        """Give an instance another class of the project."""
+        return self._change(
+            context, "change class", instance_id, lambda one: review.set_class(one, category)
+        )
+
+    def delete(self, context: Context, instance_id: int) -> None:
+        """Take an instance away; undo brings it back under the same id."""
+        with self.project.write() as transaction:
+            transaction.instance(context.image_id, instance_id)
+            row = transaction.row("instance", instance_id)
+            change = Change("instance", instance_id, row, None)
+            _write(transaction, context, "delete", [change])
+
+    # -- shapes ------------------------------------------------------------------------------
+
+    def set_box(self, context: Context, instance_id: int, box: Box) -> int:
+        """Drag the box of an instance; its mask follows."""
+        context, photo, instance = self._look_at(context, instance_id)
+        box = shaping.clipped(box, width=photo.width, height=photo.height)
+        if box == instance.box:
+            return instance_id
+        with self.assistant.on(self.project, photo) as segmenter:
+            shape = shaping.moved_to_box(segmenter, instance, box)
+        return self._reshape(context, "move box", instance, shape)
+
+    def add_box(self, context: Context, *, category: str | None, box: Box) -> int:
+        """Draw a new object by its box; the segmenter proposes the mask."""
+        context, photo, _ = self._look(context, None)
+        box = shaping.clipped(box, width=photo.width, height=photo.height)
+        with self.assistant.on(self.project, photo) as segmenter:
+            shape = shaping.from_box(segmenter, box)
+        return self._draw(context, "draw box", category, shape)
+
+    def click(
+        self,
+        context: Context,
+        instance_id: int | None,
+        point: tuple[float, float, int],
+        *,
+        category: str | None = None,
+    ) -> int:
+        """Refine a mask by a click inside (1) or outside (0), or begin a new object with one."""
+        context, photo, instance = self._look(context, instance_id)
+        if not (0 <= point[0] < photo.width and 0 <= point[1] < photo.height):
+            raise ReviewError(f"the click at {point[:2]} lies outside the photo")
+        if instance is None and point[2] != 1:
+            raise ReviewError("select an object before clicking what does not belong to it")
+        with self.assistant.on(self.project, photo) as segmenter:
+            shape = shaping.clicked(segmenter, instance, point)
+        if instance is None:
+            return self._draw(context, "click", category, shape)
+        return self._reshape(context, "click", instance, shape)
+
+    def brush(
+        self,
+        context: Context,
+        instance_id: int | None,
+        *,
+        mode: str,
+        radius: float,
+        path: Sequence[tuple[float, float]],
+        category: str | None = None,
+    ) -> int:
+        """Paint onto or erase from a mask, or begin a new object with a stroke."""
+        context, photo, instance = self._look(context, instance_id)
+        if mode not in ("add", "erase"):
+            raise OptionError(f"brush mode '{mode}' is unknown: use add or erase")
+        if instance is None and mode == "erase":
+            raise ReviewError("select an object before erasing from it")
+        start = _mask(instance, photo)
+        points = () if instance is None else instance.points
+        shape = shaping.brushed(start, mode=mode, radius=radius, path=path, points=points)
+        kind = "brush" if mode == "add" else "erase"
+        if instance is None:
+            return self._draw(context, kind, category, shape)
+        return self._reshape(context, kind, instance, shape)
+
+    def clear_points(self, context: Context, instance_id: int) -> int:
+        """Forget the clicks of an instance; the mask stays and later clicks start from it."""
+        return self._change(
+            context, "clear clicks", instance_id, lambda one: replace(one, points=())
+        )
+
+    # -- history -----------------------------------------------------------------------------
+
+    def undo(self, context: Context) -> None:
+        """Take back the last action on the photo."""
+        with self.project.write() as transaction:
+            transaction.undo(
+                context.image_id,
+                actor=context.actor,
+                base_revision=context.base_revision,
+                operation=context.operation,
+            )
+
+    def redo(self, context: Context) -> None:
+        """Do again what was undone last."""
+        with self.project.write() as transaction:
+            transaction.redo(
+                context.image_id,
+                actor=context.actor,
+                base_revision=context.base_revision,
+                operation=context.operation,
+            )
+
+    # -- the one way to read and the one way to write ----------------------------------------
+
+    def _look(
+        self, context: Context, instance_id: int | None
+    ) -> tuple[Context, Photo, Instance | None]:
+        """The photo and the instance, and the context pinned to the revision they were read at."""
+        with self.project.read() as view:
+            photo = view.photo(context.image_id)
+            revision = view.revision(photo.id)
+            if context.base_revision is not None:
+                view.require_revision(photo.id, context.base_revision)
+            instance = None if instance_id is None else view.instance(photo.id, instance_id)
+        return replace(context, base_revision=revision), photo, instance
+
+    def _look_at(self, context: Context, instance_id: int) -> tuple[Context, Photo, Instance]:
+        context, photo, instance = self._look(context, instance_id)
+        assert instance is not None
+        return context, photo, instance
+
+    def _change(
+        self,
+        context: Context,
+        kind: str,
+        instance_id: int,
+        rule: Callable[[Instance], Instance],
+    ) -> int:
+        with self.project.write() as transaction:
+            instance = transaction.instance(context.image_id, instance_id)
+            after = rule(instance)
+            if after != instance:
+                _write(transaction, context, kind, _rows_changed(transaction, context, [after]))
+        return instance_id
+
+    def _reshape(self, context: Context, kind: str, instance: Instance, shape: Shape) -> int:
+        assert instance.id is not None
+
+        def rule(one: Instance) -> Instance:
+            return review.set_shape(one, box=shape.box, rle=shape.rle, points=shape.points)
+
+        return self._change(context, kind, instance.id, rule)
+
+    def _draw(self, context: Context, kind: str, category: str | None, shape: Shape) -> int:
+        drawn = review.draw(category=category, box=shape.box, rle=shape.rle, points=shape.points)
+        with self.project.write() as transaction:
+            row = instance_row(
+                drawn, image_id=context.image_id, category_ids=transaction.category_ids()
+            )
+            event = _write(transaction, context, kind, [Change("instance", None, None, row)])
+        new_id = event.changes[0].id
+        assert new_id is not None
+        return new_id
+
+
+def _mask(instance: Instance | None, photo: Photo) -> Mask:
+    if instance is None or instance.rle is None:
+        return np.zeros((photo.height, photo.width), dtype=bool)
+    return rle_to_mask(instance.rle)
+
+
+def _rows_changed(
+    transaction: Transaction, context: Context, instances: Sequence[Instance]
+) -> list[Change]:
+    ids = transaction.category_ids()
+    return [
+        Change(
+            "instance",
+            instance.id,
+            transaction.row("instance", instance.id),
+            instance_row(instance, image_id=context.image_id, category_ids=ids),
+        )
+        for instance in instances
+    ]
+
+
+def _write(
+    transaction: Transaction, context: Context, kind: str, changes: Sequence[Change]
+) -> Event:
+    return transaction.record(
+        kind,
+        changes,
+        actor=context.actor,
+        image_id=context.image_id,
+        base_revision=context.base_revision,
+        operation=context.operation,
+    )

@@ -1,0 +1,228 @@
+"""A project on disk: open or make one, read it, and change it in journalled transactions.
+
+`Project.read` and `Project.write` hand out a `View` and a `Transaction` on one connection each. A
+transaction either writes its rows and the event that explains them, or nothing. No torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from annotator import schema
+from annotator.journal import REDO, UNDO, Change, Event, inverse, replay
+from annotator.views import Photo, View
+from engine.errors import ReviewError, StoreError
+
+DATABASE = "project.sqlite"
+CACHE = "cache"  # thumbnails and the like: may be deleted at any time
+
+
+def now() -> str:
+    """The time as the store writes it: ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Transaction(View):
+    """A view that can also write; see `Project.write`."""
+
+    def record(
+        self,
+        kind: str,
+        changes: Sequence[Change],
+        *,
+        actor: str,
+        image_id: int | None = None,
+        base_revision: int | None = None,
+        operation: str | None = None,
+        target: int | None = None,
+    ) -> Event:
+        """Apply the changes and append the event that explains them.
+
+        ``base_revision`` is the photo's revision that the caller decided on: ConflictError if the
+        photo has moved on since. ``operation`` is the caller's own id of the action.
+        """
+        if base_revision is not None and image_id is not None:
+            self.require_revision(image_id, base_revision)
+        applied = tuple(self._apply(change) for change in changes)
+        at = now()
+        result = self.connection.execute(
+            insert(schema.journal).values(
+                at=at,
+                actor=actor,
+                kind=kind,
+                image_id=image_id,
+                target=target,
+                operation=operation,
+                changes=[change.as_dict() for change in applied],
+            )
+        )
+        assert result.inserted_primary_key is not None
+        return Event(result.inserted_primary_key[0], at, actor, kind, image_id, target, applied)
+
+    def _apply(self, change: Change) -> Change:
+        table = schema.JOURNALED[change.table]
+        self.forget_names()
+        if change.before is None:
+            assert change.after is not None
+            result = self.connection.execute(insert(table).values(**change.after))
+            assert result.inserted_primary_key is not None
+            new_id = result.inserted_primary_key[0]
+            return Change(change.table, new_id, None, {**change.after, "id": new_id})
+        if change.after is None:
+            self.connection.execute(delete(table).where(table.c.id == change.id))
+        else:
+            self.connection.execute(
+                update(table).where(table.c.id == change.id).values(**change.after)
+            )
+        return change
+
+    def move(self, kind: str, image_id: int, *, actor: str, **context: Any) -> Event:
+        """Undo or redo (``kind``) the next step of this photo; ReviewError if there is none."""
+        undoable, redoable = self.history(image_id)
+        steps = undoable if kind == UNDO else redoable
+        if not steps:
+            raise ReviewError(f"nothing to {kind} on this photo")
+        event = self.event(steps[-1])
+        changes = inverse(event.changes) if kind == UNDO else event.changes
+        for change in changes:
+            if self.row(change.table, change.id) != change.before:
+                raise ReviewError(
+                    f"cannot {kind} '{event.kind}': the object has been replaced since, "
+                    "by a new run of suggestions"
+                )
+        return self.record(
+            kind, changes, actor=actor, image_id=image_id, target=event.id, **context
+        )
+
+    def undo(self, image_id: int, *, actor: str, **context: Any) -> Event:
+        """Take back the photo's last action; ReviewError if there is none."""
+        return self.move(UNDO, image_id, actor=actor, **context)
+
+    def redo(self, image_id: int, *, actor: str, **context: Any) -> Event:
+        """Do again what was undone last; ReviewError if there is nothing."""
+        return self.move(REDO, image_id, actor=actor, **context)
+
+    def add_category(self, name: str, *, actor: str) -> int:
+        """The id of the class, made if it is new; StoreError for an empty name."""
+        name = name.strip()
+        if not name:
+            raise StoreError("a class needs a name")
+        known = self.category_ids()
+        if name in known:
+            return known[name]
+        change = Change("category", None, None, {"name": name})
+        new_id = self.record("add class", [change], actor=actor).changes[0].id
+        assert new_id is not None
+        return new_id
+
+    def set_setting(self, key: str, value: Any) -> None:
+        """Keep a preference (JSON); not journalled."""
+        self.connection.execute(delete(schema.setting).where(schema.setting.c.key == key))
+        self.connection.execute(insert(schema.setting).values(key=key, value=value))
+
+
+class Project:
+    """One project: a folder with a database; the photos stay where they are."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self._engine = schema.connect(url)
+        self._writer = self._engine.execution_options(writes=True)
+
+    @classmethod
+    def create(cls, folder: Path, *, name: str | None = None) -> Project:
+        """Make an empty project; StoreError if there is one already."""
+        if (folder / DATABASE).exists():
+            raise StoreError(
+                f"{folder} already holds a project; use 'annotator add' to put more photos into it"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
+        project = cls(folder.resolve(), f"sqlite:///{(folder / DATABASE).resolve()}")
+        schema.upgrade(project._engine)
+        with project.write() as transaction:
+            transaction.set_setting("name", name or folder.resolve().name)
+            transaction.set_setting("created_at", now())
+        return project
+
+    @classmethod
+    def open(cls, folder: Path) -> Project:
+        """Open a project, bringing its schema up to date; StoreError if there is none."""
+        path = folder / DATABASE
+        if not path.is_file():
+            raise StoreError(
+                f"no project in {folder} ({DATABASE} is missing); "
+                "make one with 'annotator new DIR --images FOLDER'"
+            )
+        project = cls(folder.resolve(), f"sqlite:///{path.resolve()}")
+        try:
+            schema.upgrade(project._engine)
+        except DatabaseError as error:
+            raise StoreError(f"{path} is not a project database: {error.orig}") from error
+        return project
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @property
+    def cache(self) -> Path:
+        """A folder for what can be made again at any time."""
+        path = self.folder / CACHE
+        path.mkdir(exist_ok=True)
+        return path
+
+    @contextmanager
+    def read(self) -> Iterator[View]:
+        """A consistent view of the project."""
+        with self._engine.connect() as connection:
+            yield View(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """One transaction: everything in the block, or nothing."""
+        try:
+            with self._writer.begin() as connection:
+                yield Transaction(connection)
+        except OperationalError as error:
+            if "locked" in str(error.orig):
+                raise StoreError("the project is busy: another program is writing to it") from error
+            raise StoreError(f"the project cannot be written: {error.orig}") from error
+
+    def photo_path(self, photo: Photo) -> Path:
+        """Where the photo's file should be."""
+        return self.folder / photo.folder / photo.path
+
+    def stored_folder(self, folder: Path) -> str:
+        """How a photo folder is stored: relative where it lies inside the project, else absolute.
+
+        So a project that carries its photos can be moved as a whole.
+        """
+        absolute = folder.resolve()
+        if absolute.is_relative_to(self.folder):
+            return absolute.relative_to(self.folder).as_posix()
+        return str(absolute)
+
+    def check_journal(self) -> int:
+        """Replay the journal against the tables; the number of events, or StoreError."""
+        with self.read() as view:
+            events = list(view.events())
+            state = replay(events)
+            for name, table in schema.JOURNALED.items():
+                rows = {
+                    row.id: dict(row._mapping) for row in view.connection.execute(select(table))
+                }
+                if rows != state.get(name, {}):
+                    raise StoreError(
+                        f"table '{name}' differs from the journal; restore a copy of the project"
+                    )
+        return len(events)

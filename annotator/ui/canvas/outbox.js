@@ -1,0 +1,86 @@
+// Edits on their way to the server, pure but for the injected clock: one operation in flight, in
+// order, each with its own id so that a retry is never applied twice. Nothing is ever dropped in
+// silence: an edit is acknowledged, refused with a reason, or still waiting and said to be.
+
+const RETRY_SECONDS = [1, 2, 4, 8, 15];
+const SLOW_OPS = new Set(["click", "add_box", "brush", "set_box", "undo", "redo"]);
+
+/**
+ * send(op) -> Promise of an answer; `undefined`, a rejection and a timeout all mean "no answer".
+ * on: {prepare(op), answered(op, answer), refused(op), changed()}, where `prepare` fills base_rev
+ * just before sending and `refused` hands back an edit that fails although the server is there.
+ * probe() -> Promise<boolean> asks something harmless to tell a broken edit from a lost server.
+ */
+function createOutbox({ send, probe, on, wait = (ms) => new Promise((done) => setTimeout(done, ms)),
+  timeoutSeconds = (op) => (SLOW_OPS.has(op.op) ? 180 : 20) }) {
+  const box = { pending: [], offline: false, attempts: 0, inFlight: null, since: 0 };
+  let running = false;
+  let idlers = [];
+  let wake = null;
+
+  async function answerTo(op) {
+    let timer;
+    const late = new Promise((done) => {
+      timer = setTimeout(() => done(undefined), timeoutSeconds(op) * 1000);
+    });
+    try {
+      return await Promise.race([send(op), late]);
+    } catch {
+      return undefined;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async function deliver(op) {
+    box.inFlight = op;
+    on.prepare(op);
+    on.changed();
+    const answer = await answerTo(op);
+    box.inFlight = null;
+    if (answer !== undefined && answer !== null) {
+      Object.assign(box, { offline: false, attempts: 0 });
+      box.pending = box.pending.filter((other) => other !== op);
+      on.answered(op, answer);
+      return;
+    }
+    if (op.read || (await probe())) {
+      // A lost question is asked again by whoever asked; a lost edit must not block the others.
+      Object.assign(box, { offline: false, attempts: 0 });
+      box.pending = box.pending.filter((other) => other !== op);
+      on.refused(op);
+      return;
+    }
+    box.offline = true;
+    const seconds = RETRY_SECONDS[Math.min(box.attempts, RETRY_SECONDS.length - 1)];
+    box.attempts += 1;
+    on.changed();
+    await Promise.race([wait(seconds * 1000), new Promise((done) => { wake = done; })]);
+  }
+
+  async function run() {
+    if (running) return;
+    running = true;
+    while (box.pending.length) await deliver(box.pending[0]);
+    running = false;
+    on.changed();
+    for (const done of idlers.splice(0)) done();
+  }
+
+  box.push = (op) => {
+    box.pending.push(op);
+    run();
+  };
+  box.retryNow = () => wake && wake();
+  /** Forget the edits of a photo that nobody sent yet; returns how many. */
+  box.forget = (photo) => {
+    const before = box.pending.length;
+    box.pending = box.pending.filter((op) => op === box.inFlight || op.photo !== photo);
+    return before - box.pending.length;
+  };
+  box.edits = () => box.pending.filter((op) => !op.read);
+  box.idle = () => (running ? new Promise((done) => idlers.push(done)) : Promise.resolve());
+  return box;
+}
+
+if (typeof module !== "undefined") module.exports = { createOutbox };

@@ -1,0 +1,197 @@
+// The lists beside the photo: notes, classes with their digits, instances; and the help sheet.
+// User text goes in as textContent only.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "t2m-icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", "#t2m-i-" + name);
+  svg.append(use);
+  return svg;
+}
+
+function element(tag, className, text) {
+  const one = document.createElement(tag);
+  one.className = className;
+  if (text !== undefined) one.textContent = text;
+  return one;
+}
+
+function actionButton(action, iconName, label, id) {
+  const button = element("button", "t2m-mini");
+  button.type = "button";
+  button.dataset.action = action;
+  button.dataset.id = id;
+  button.title = label;
+  button.setAttribute("aria-label", label);
+  button.append(icon(iconName));
+  return button;
+}
+
+/** Bring the children of `parent` in line with `items`, keeping elements (and focus) by key. */
+function reconcile(parent, items, keyOf, make, update) {
+  const known = new Map(Array.from(parent.children, (child) => [child.dataset.key, child]));
+  let before = parent.firstElementChild;
+  for (const item of items) {
+    const key = String(keyOf(item));
+    let child = known.get(key);
+    known.delete(key);
+    if (!child) {
+      child = make(item);
+      child.dataset.key = key;
+    }
+    update(child, item);
+    if (child === before) before = before.nextElementSibling;
+    else parent.insertBefore(child, before);
+  }
+  for (const child of known.values()) child.remove();
+}
+
+// ---- classes --------------------------------------------------------------------------------
+
+function makeClassRow(one) {
+  const row = element("button", "t2m-class");
+  row.type = "button";
+  row.dataset.action = "class";
+  row.dataset.id = one.id;
+  const tag = element("span", "t2m-class-tag");
+  tag.append(icon("tag"));
+  row.append(
+    element("kbd", "t2m-key"), element("span", "t2m-swatch"), element("span", "t2m-class-name"),
+    tag, element("span", "t2m-class-count"));
+  return row;
+}
+
+/** The class list: digit, colour, name, whether the photo has the tag, how many instances. */
+function renderClasses(list, state, query) {
+  const { doc } = state;
+  const ordered = orderedClasses(doc.classes, doc.tags);
+  const wanted = query.trim().toLowerCase();
+  const selected = state.selectedInstance();
+  const marked = selected ? selected.cls : state.currentClass();
+  const tags = new Set(doc.tags);
+  const shown = ordered
+    .map((one, i) => ({ one, digit: i < 9 ? String(i + 1) : "" }))
+    .filter(({ one }) => one.name.toLowerCase().includes(wanted));
+  const counts = new Map();
+  for (const one of state.visible()) {
+    if (one.status !== "rejected") counts.set(one.cls, (counts.get(one.cls) || 0) + 1);
+  }
+  reconcile(list, shown, ({ one }) => one.id, ({ one }) => makeClassRow(one), (row, item) => {
+    const [key, swatch, name, tag, count] = row.children;
+    const { one, digit } = item;
+    key.textContent = digit;
+    key.hidden = !digit;
+    swatch.style.background = css(one.rgb);
+    name.textContent = one.name;
+    tag.hidden = !tags.has(one.id);
+    tag.title = "The photo is tagged " + one.name;
+    count.textContent = counts.get(one.id) || "";
+    row.setAttribute("aria-pressed", String(one.id === marked));
+    row.title = one.name + (digit ? " (" + digit + ")" : "") +
+      (tags.has(one.id) ? ": the photo has this tag" : "");
+  });
+  return shown.length;
+}
+
+// ---- instances ------------------------------------------------------------------------------
+
+function makeInstanceRow(one) {
+  const row = element("div", "t2m-instance");
+  row.setAttribute("role", "option");
+  row.dataset.action = "select";
+  row.dataset.id = one.id;
+  const status = element("span", "t2m-state");
+  const text = element("span", "t2m-instance-text");
+  text.append(element("span", "t2m-instance-name"), element("span", "t2m-instance-source"));
+  const buttons = element("span", "t2m-instance-buttons");
+  buttons.append(
+    actionButton("accept-this", "check", "Accept this instance", one.id),
+    actionButton("reject-this", "cross", "Reject this instance", one.id),
+    actionButton("reopen-this", "reopen", "Back to proposed", one.id),
+    actionButton("delete-this", "trash", "Delete this instance", one.id));
+  row.append(element("span", "t2m-swatch"), text, element("span", "t2m-score"), buttons, status);
+  return row;
+}
+
+function updateInstanceRow(row, one, state) {
+  const [swatch, text, score, buttons, status] = row.children;
+  const found = state.doc.classes.find((cls) => cls.id === one.cls);
+  swatch.style.background = found ? css(found.rgb) : "transparent";
+  swatch.dataset.none = String(!found);
+  text.children[0].textContent = state.className(one.cls);
+  text.children[1].textContent = one.draft ? "finding the mask…" : one.source;
+  score.textContent = one.score === null ? "" : one.score.toFixed(2);
+  score.style.setProperty("--t2m-part", one.score === null ? 0 : one.score);
+  const [accept, reject, reopen, remove] = buttons.children;
+  accept.hidden = isCurated(one);
+  reject.hidden = one.status === "rejected" || isOwnDrawing(one);
+  reopen.hidden = one.status === "proposed" || isOwnDrawing(one);
+  remove.hidden = !isOwnDrawing(one);
+  buttons.hidden = Boolean(one.draft);
+  row.dataset.status = one.status;
+  row.setAttribute("aria-selected", String(one.id === state.selected));
+  row.setAttribute("aria-label", [
+    state.className(one.cls), STATUS_WORDS[one.status],
+    one.score === null ? "" : "score " + one.score.toFixed(2),
+  ].filter(Boolean).join(", "));
+  status.textContent = STATUS_GLYPHS[one.status];
+  status.title = STATUS_WORDS[one.status];
+}
+
+function renderInstances(list, state) {
+  reconcile(list, state.visible(), (one) => one.id, makeInstanceRow,
+    (row, one) => updateInstanceRow(row, one, state));
+  const selected = list.querySelector('[aria-selected="true"]');
+  if (selected && selected.dataset.id !== list.dataset.inSight) {
+    list.dataset.inSight = selected.dataset.id;
+    selected.scrollIntoView({ block: "nearest" });
+  } else if (!selected) {
+    list.dataset.inSight = "";
+  }
+}
+
+function renderNotes(list, notes) {
+  reconcile(list, notes, (note) => note, () => element("li", "t2m-note"), (row, note) => {
+    row.textContent = note;
+  });
+  list.hidden = notes.length === 0;
+}
+
+// ---- help -----------------------------------------------------------------------------------
+
+function renderHelp(target) {
+  const groups = [...new Set(SHORTCUTS.map((one) => one.group))];
+  target.replaceChildren(...groups.map((group) => {
+    const section = element("section", "t2m-help-group");
+    section.append(element("h3", "t2m-help-title", group));
+    const rows = element("dl", "t2m-help-rows");
+    for (const one of SHORTCUTS.filter((shortcut) => shortcut.group === group)) {
+      const keys = element("dt", "t2m-help-keys");
+      one.keys.forEach((key, i) => {
+        if (i) keys.append(one.range ? "–" : " ");
+        keys.append(element("kbd", "t2m-key", key));
+      });
+      rows.append(keys, element("dd", "t2m-help-text", one.text));
+    }
+    section.append(rows);
+    return section;
+  }));
+}
+
+/** Titles of all buttons from the one list of shortcuts: "Accept, go to the next proposal (A)". */
+function labelButtons(root) {
+  for (const one of SHORTCUTS) {
+    const [kind, tool] = one.action.split(":");
+    const query = kind === "tool" ? '[data-tool="' + tool + '"]' : '[data-action="' + kind + '"]';
+    for (const button of root.querySelectorAll("button" + query)) {
+      if (button.dataset.id !== undefined || one.range) continue;
+      button.title = one.text + " (" + one.keys[0] + ")";
+      if (!button.textContent.trim()) button.setAttribute("aria-label", one.text);
+      button.setAttribute("aria-keyshortcuts", one.keys.join(" "));
+    }
+  }
+}

@@ -1,0 +1,197 @@
+// The conversation with the server: opens photos, sends edits through the outbox, shows at once how
+// the answer will look. The one place that knows the wire protocol; every request carries
+// {op, op_id, project, photo, base_rev, tab}, every answer is {full}, a patch, or {error}.
+
+const EDITED_HINT_MS = 300; // side panels refresh once after a burst of edits, not per edit
+
+/**
+ * ask(op) -> Promise<answer|undefined>. view: {photoChanged(full), changed(), tell(text, kind,
+ * action), acknowledged()}, called after `state` is up to date.
+ */
+function createSession(state, ask, view) {
+  let hintTimer = 0;
+  let lastFull = null; // what the probe found: the truth to fall back to
+  const tab = newId();
+
+  const outbox = createOutbox({
+    send: (op) => ask(wire(op)),
+    probe: async () => {
+      const answer = await ask(wire(operation({ op: "get" })));
+      lastFull = answer && answer.full ? answer.full : null;
+      return Boolean(answer);
+    },
+    on: {
+      prepare(op) {
+        // A retry keeps the revision it was first sent with: the server knows it by op_id.
+        if (op.base_rev === undefined) op.base_rev = state.server ? state.server.rev : 0;
+      },
+      answered,
+      refused,
+      changed: () => view.changed(),
+    },
+  });
+
+  function operation(fields) {
+    return { op_id: newId(), photo: state.server ? state.server.photo : null, ...fields };
+  }
+
+  function wire(op) {
+    const { read, ...sent } = op;
+    return { ...sent, project: state.project, tab, base_rev: sent.base_rev || 0 };
+  }
+
+  /** Recompute the document shown: what the server said, plus every edit still on its way. */
+  function refresh() {
+    if (!state.server) return;
+    const edits = outbox.edits().filter((op) => op.photo === state.server.photo);
+    state.doc = edits.reduce(previewOp, state.server);
+    const ids = new Set(state.doc.instances.map((one) => one.id));
+    if (state.selected !== null && !ids.has(state.selected)) state.selected = null;
+    view.changed();
+  }
+
+  function adopt(full, select) {
+    const moved = !state.server || state.server.photo !== full.photo;
+    state.server = full;
+    if (full.filter) state.filter = full.filter;
+    if (moved) {
+      Object.assign(state, { selected: null, hovered: null, recent: new Set() });
+    }
+    refresh();
+    if (select !== undefined && select !== null) state.selected = select;
+    else if (moved) state.selected = nextOpen(state.visible(), null);
+    if (moved) view.photoChanged(full);
+    view.changed();
+  }
+
+  function answered(op, answer) {
+    state.lastError = answer.error || null;
+    if (op.read) state.navigating = false;
+    if (answer.error) return failed(op, answer);
+    if (answer.full) {
+      adopt(answer.full, answer.select);
+    } else if (op.photo === state.server.photo) {
+      adoptPatch(op, answer);
+    }
+    if (answer.notice) view.tell(answer.notice, "info");
+    if (op.op === "add_class") classAdded(op, answer);
+    if (!op.read) hintEdited();
+    if (op.then) op.then();
+  }
+
+  function adoptPatch(op, patch) {
+    const made = patch.select === undefined ? null : patch.select;
+    // Later edits of something that had no id yet now get it.
+    for (const other of outbox.pending) if (other.id === op.op_id && made !== null) other.id = made;
+    for (const one of patch.upsert || []) if (one.status === "rejected") state.recent.add(one.id);
+    const wasDraft = state.selected === op.op_id;
+    state.server = applyPatch(state.server, patch);
+    if (wasDraft) state.selected = made;
+    refresh();
+    const follow = op.op === "undo" || op.op === "redo" || (op.id === null && state.selected === null);
+    if (made !== null && follow) state.selected = made;
+    view.changed();
+  }
+
+  function failed(op, { error, full }) {
+    let dropped = 0;
+    if (error.code === "conflict") dropped = outbox.forget(op.photo);
+    dropped += forgetDraft(op);
+    const more = dropped ? " " + plural(dropped, "later change was", "later changes were") +
+      " not applied." : "";
+    view.tell(error.message + more, "error");
+    if (full) adopt(full);
+    else refresh();
+  }
+
+  // The server answers other questions but not this one: take the preview back, offer a second try.
+  function refused(op) {
+    if (op.read) state.navigating = false;
+    state.lastError = { code: "no_answer", message: "no answer to " + op.op };
+    const dropped = forgetDraft(op);
+    if (lastFull && !op.read) adopt(lastFull);
+    else refresh();
+    const what = op.read ? "The photo could not be opened." : "This change could not be saved.";
+    const more = dropped ? " Changes that followed from it: " + dropped + "." : "";
+    const again = { label: "Try again", run: () => resend(op) };
+    view.tell(what + more, "error", again);
+  }
+
+  function resend(op) {
+    if (op.read) state.navigating = true;
+    outbox.push({ ...op, base_rev: undefined });
+    refresh();
+  }
+
+  /** Edits of an instance that never came to be; returns how many. */
+  function forgetDraft(op) {
+    const orphans = outbox.pending.filter((other) => other.id === op.op_id);
+    outbox.pending = outbox.pending.filter((other) => !orphans.includes(other));
+    return orphans.length;
+  }
+
+  function classAdded(op, answer) {
+    const found = state.server.classes.find((one) => one.name === op.name);
+    if (found) state.chosenClass = found.id;
+    else if (!answer.full) read({ op: "get", then: () => chooseByName(op.name) });
+  }
+
+  function chooseByName(name) {
+    const found = state.server.classes.find((one) => one.name === name);
+    if (found) state.chosenClass = found.id;
+    view.changed();
+  }
+
+  function hintEdited() {
+    clearTimeout(hintTimer);
+    hintTimer = setTimeout(() => view.acknowledged(), EDITED_HINT_MS);
+  }
+
+  function read(fields) {
+    const { then, ...rest } = fields;
+    const op = operation({ ...rest, read: true });
+    if (then) Object.defineProperty(op, "then", { value: then }); // not enumerable: stays here
+    outbox.push(op);
+    view.changed();
+  }
+
+  return {
+    outbox,
+    refresh,
+    /** Send an edit of the photo shown; it is visible before the server answers. */
+    edit(fields) {
+      const op = operation(fields);
+      outbox.push(op);
+      if (op.id === null || op.op === "add_box") state.selected = op.op_id;
+      refresh();
+    },
+    /** Open a photo by id, or with null where the person stopped. */
+    open(photo, then) {
+      state.navigating = true;
+      read({ op: "open", photo, filter: state.filter, then });
+    },
+    step(dir) {
+      state.navigating = true;
+      read({ op: "step", dir, filter: state.filter });
+    },
+    get: () => read({ op: "get" }),
+    /** A page of the film strip; outside the outbox, because it waits for no edit. */
+    list: (offset, limit) =>
+      ask(wire(operation({ op: "list", filter: state.filter, offset, limit }))),
+    tab,
+  };
+}
+
+/** A random id; crypto.randomUUID exists in secure contexts only, and a LAN address is none. */
+function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 15) | 64;
+  bytes[8] = (bytes[8] & 63) | 128;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)]
+    .join("-");
+}
+
+const plural = (count, one, many) => count + " " + (count === 1 ? one : many);
+
+if (typeof module !== "undefined") module.exports = { createSession };

@@ -1,0 +1,80 @@
+"""The projects that this person works on: a list in the user's state folder, opened on demand.
+
+The list only remembers folders; removing it loses nothing but the order of the first screen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+
+from annotator.store import DATABASE, Project
+from engine.errors import StoreError
+
+KEPT = 30  # projects remembered
+
+
+def state_folder() -> Path:
+    """Where the list lives: ``$XDG_STATE_HOME/tag2mask``, by default below ``~/.local/state``."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "tag2mask"
+
+
+def key_of(folder: Path) -> str:
+    """A short name for a project in addresses, which does not tell where it lies."""
+    return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+
+
+class Workspace:
+    """Remembers projects and keeps the open ones; safe to call from many threads."""
+
+    def __init__(self, state: Path | None = None) -> None:
+        self._file = (state or state_folder()) / "projects.json"
+        self._open: dict[str, Project] = {}
+        self._guard = threading.RLock()
+
+    def folders(self) -> list[Path]:
+        """The remembered projects that are still there, last used first."""
+        try:
+            names = json.loads(self._file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"the list of projects {self._file} cannot be read ({error}); delete the file"
+            ) from error
+        return [Path(name) for name in names if (Path(name) / DATABASE).is_file()]
+
+    def remember(self, folder: Path) -> str:
+        """Put a project at the top of the list; its key."""
+        folder = folder.resolve()
+        with self._guard:
+            others = [other for other in self.folders() if other != folder]
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            beside = self._file.with_suffix(".part")
+            names = [str(path) for path in [folder, *others][:KEPT]]
+            beside.write_text(json.dumps(names, ensure_ascii=False, indent=1), encoding="utf-8")
+            os.replace(beside, self._file)
+        return key_of(folder)
+
+    def get(self, key: str) -> Project:
+        """The open project with this key; StoreError if it is not in the list."""
+        with self._guard:
+            if key not in self._open:
+                for folder in self.folders():
+                    if key_of(folder) == key:
+                        self._open[key] = Project.open(folder)
+                        break
+                else:
+                    raise StoreError("this project is not on the list (any more); open it again")
+            return self._open[key]
+
+    def close(self) -> None:
+        """Close every open project."""
+        with self._guard:
+            for project in self._open.values():
+                project.close()
+            self._open.clear()
