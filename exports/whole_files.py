@@ -14,13 +14,20 @@ def write_whole(path: Path | str, text: str) -> None:
 
     FormatError where the system refuses: no such folder, no permission, disk full.
     """
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        around = text[max(error.start - 20, 0) : error.end]
+        raise FormatError(
+            f"cannot write {os.fspath(path)!r}: {around!r} is no text; rename what holds it"
+        ) from error
     # A link stays a link, and what it points to is replaced.
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{uuid.uuid4().hex}.part")  # short: names may be 255 bytes long
     try:
         try:
             with beside.open("xb") as file:
-                file.write(text.encode("utf-8"))
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, target)
