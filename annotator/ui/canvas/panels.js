@@ -13,7 +13,7 @@ function icon(name) {
   return svg;
 }
 
-function element(tag, className, text) {
+function make(tag, className, text) {
   const one = document.createElement(tag);
   one.className = className;
   if (text !== undefined) one.textContent = text;
@@ -21,7 +21,7 @@ function element(tag, className, text) {
 }
 
 function actionButton(action, iconName, label, id) {
-  const button = element("button", "t2m-mini");
+  const button = make("button", "t2m-mini");
   button.type = "button";
   button.dataset.action = action;
   button.dataset.id = id;
@@ -32,36 +32,36 @@ function actionButton(action, iconName, label, id) {
 }
 
 /** Bring the children of `parent` in line with `items`, keeping elements (and focus) by key. */
-function reconcile(parent, items, keyOf, make, update) {
-  const known = new Map(Array.from(parent.children, (child) => [child.dataset.key, child]));
+function reconcile(parent, items, keyOf, create, update) {
+  const wanted = new Set(items.map((item) => String(keyOf(item))));
+  const known = new Map();
+  for (const child of Array.from(parent.children)) {
+    if (wanted.has(child.dataset.key)) known.set(child.dataset.key, child);
+    else child.remove();
+  }
   let before = parent.firstElementChild;
   for (const item of items) {
     const key = String(keyOf(item));
-    let child = known.get(key);
-    known.delete(key);
-    if (!child) {
-      child = make(item);
-      child.dataset.key = key;
-    }
+    const child = known.get(key) || create(item);
+    child.dataset.key = key;
     update(child, item);
     if (child === before) before = before.nextElementSibling;
     else parent.insertBefore(child, before);
   }
-  for (const child of known.values()) child.remove();
 }
 
 // ---- classes --------------------------------------------------------------------------------
 
 function makeClassRow(one) {
-  const row = element("button", "t2m-class");
+  const row = make("button", "t2m-class");
   row.type = "button";
   row.dataset.action = "class";
   row.dataset.id = one.id;
-  const tag = element("span", "t2m-class-tag");
+  const tag = make("span", "t2m-class-tag");
   tag.append(icon("tag"));
   row.append(
-    element("kbd", "t2m-key"), element("span", "t2m-swatch"), element("span", "t2m-class-name"),
-    tag, element("span", "t2m-class-count"));
+    make("kbd", "t2m-key"), make("span", "t2m-swatch"), make("span", "t2m-class-name"),
+    tag, make("span", "t2m-class-count"));
   return row;
 }
 
@@ -100,20 +100,20 @@ function renderClasses(list, state, query) {
 // ---- instances ------------------------------------------------------------------------------
 
 function makeInstanceRow(one) {
-  const row = element("div", "t2m-instance");
+  const row = make("div", "t2m-instance");
   row.setAttribute("role", "option");
   row.dataset.action = "select";
   row.dataset.id = one.id;
-  const status = element("span", "t2m-state");
-  const text = element("span", "t2m-instance-text");
-  text.append(element("span", "t2m-instance-name"), element("span", "t2m-instance-source"));
-  const buttons = element("span", "t2m-instance-buttons");
+  const status = make("span", "t2m-state");
+  const text = make("span", "t2m-instance-text");
+  text.append(make("span", "t2m-instance-name"), make("span", "t2m-instance-source"));
+  const buttons = make("span", "t2m-instance-buttons");
   buttons.append(
     actionButton("accept-this", "check", "Accept this instance", one.id),
     actionButton("reject-this", "cross", "Reject this instance", one.id),
     actionButton("reopen-this", "reopen", "Back to proposed", one.id),
     actionButton("delete-this", "trash", "Delete this instance", one.id));
-  row.append(element("span", "t2m-swatch"), text, element("span", "t2m-score"), buttons, status);
+  row.append(make("span", "t2m-swatch"), text, make("span", "t2m-score"), buttons, status);
   return row;
 }
 
@@ -155,7 +155,7 @@ function renderInstances(list, state) {
 }
 
 function renderNotes(list, notes) {
-  reconcile(list, notes, (note) => note, () => element("li", "t2m-note"), (row, note) => {
+  reconcile(list, notes, (note) => note, () => make("li", "t2m-note"), (row, note) => {
     row.textContent = note;
   });
   list.hidden = notes.length === 0;
@@ -166,16 +166,16 @@ function renderNotes(list, notes) {
 function renderHelp(target) {
   const groups = [...new Set(SHORTCUTS.map((one) => one.group))];
   target.replaceChildren(...groups.map((group) => {
-    const section = element("section", "t2m-help-group");
-    section.append(element("h3", "t2m-help-title", group));
-    const rows = element("dl", "t2m-help-rows");
+    const section = make("section", "t2m-help-group");
+    section.append(make("h3", "t2m-help-title", group));
+    const rows = make("dl", "t2m-help-rows");
     for (const one of SHORTCUTS.filter((shortcut) => shortcut.group === group)) {
-      const keys = element("dt", "t2m-help-keys");
+      const keys = make("dt", "t2m-help-keys");
       one.keys.forEach((key, i) => {
         if (i) keys.append(one.range ? "–" : " ");
-        keys.append(element("kbd", "t2m-key", key));
+        keys.append(make("kbd", "t2m-key", key));
       });
-      rows.append(keys, element("dd", "t2m-help-text", one.text));
+      rows.append(keys, make("dd", "t2m-help-text", one.text));
     }
     section.append(rows);
     return section;
@@ -191,7 +191,7 @@ function labelButtons(root) {
       if (button.dataset.id !== undefined || one.range) continue;
       button.title = one.text + " (" + one.keys[0] + ")";
       if (!button.textContent.trim()) button.setAttribute("aria-label", one.text);
-      button.setAttribute("aria-keyshortcuts", one.keys.join(" "));
+      button.setAttribute("aria-keyshortcuts", one.keys.join(" ").replaceAll("Ctrl", "Control"));
     }
   }
 }

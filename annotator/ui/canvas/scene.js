@@ -108,7 +108,7 @@ function createScene(canvas, state) {
     paintPhoto();
     layers.beginFrame();
     const shown = state.visible();
-    layers.keepOnly(new Set(shown.map((one) => one.id)));
+    layers.keepOnly(new Set(state.doc.instances.map((one) => one.id)));
     const rank = (one) => (one.id === state.selected ? 1 : 0);
     const order = [...shown].sort((a, b) => rank(a) - rank(b) || boxArea(b.box) - boxArea(a.box));
     const waiting = paintMasks(order);

@@ -16,7 +16,7 @@ function createSession(state, ask, view) {
   const outbox = createOutbox({
     send: (op) => ask(wire(op)),
     probe: async () => {
-      const answer = await ask(wire(operation({ op: "get" })));
+      const answer = await ask(wire(operation({ op: "get", filter: state.filter })));
       lastFull = answer && answer.full ? answer.full : null;
       return Boolean(answer);
     },
@@ -36,7 +36,7 @@ function createSession(state, ask, view) {
   }
 
   function wire(op) {
-    const { read, ...sent } = op;
+    const { read, after, ...sent } = op;
     return { ...sent, project: state.project, tab, base_rev: sent.base_rev || 0 };
   }
 
@@ -50,33 +50,34 @@ function createSession(state, ask, view) {
     view.changed();
   }
 
-  function adopt(full, select) {
+  function adopt(full, op) {
     const moved = !state.server || state.server.photo !== full.photo;
-    state.server = full;
-    if (full.filter) state.filter = full.filter;
+    // Only a question about the list says where in the filtered list the photo stands.
+    const keepsPlace = !moved && !op.filter;
+    state.server = keepsPlace ? { ...full, nav: state.server.nav } : full;
     if (moved) {
       Object.assign(state, { selected: null, hovered: null, recent: new Set() });
     }
     refresh();
-    if (select !== undefined && select !== null) state.selected = select;
-    else if (moved) state.selected = nextOpen(state.visible(), null);
+    if (moved) state.selected = nextOpen(state.visible(), null);
     if (moved) view.photoChanged(full);
     view.changed();
   }
 
   function answered(op, answer) {
     state.lastError = answer.error || null;
+    state.unreachable = false;
     if (op.read) state.navigating = false;
     if (answer.error) return failed(op, answer);
     if (answer.full) {
-      adopt(answer.full, answer.select);
+      adopt(answer.full, op);
     } else if (op.photo === state.server.photo) {
       adoptPatch(op, answer);
     }
     if (answer.notice) view.tell(answer.notice, "info");
     if (op.op === "add_class") classAdded(op, answer);
     if (!op.read) hintEdited();
-    if (op.then) op.then();
+    if (op.after) op.after();
   }
 
   function adoptPatch(op, patch) {
@@ -100,16 +101,19 @@ function createSession(state, ask, view) {
     const more = dropped ? " " + plural(dropped, "later change was", "later changes were") +
       " not applied." : "";
     view.tell(error.message + more, "error");
-    if (full) adopt(full);
+    if (full) adopt(full, op);
     else refresh();
+    // The address may name a photo that is gone: start where the person stopped instead.
+    if (op.op === "open" && op.photo !== null && !state.server) open(null);
   }
 
   // The server answers other questions but not this one: take the preview back, offer a second try.
   function refused(op) {
     if (op.read) state.navigating = false;
+    state.unreachable = op.read && !state.server;
     state.lastError = { code: "no_answer", message: "no answer to " + op.op };
     const dropped = forgetDraft(op);
-    if (lastFull && !op.read) adopt(lastFull);
+    if (lastFull && !op.read) adopt(lastFull, op);
     else refresh();
     const what = op.read ? "The photo could not be opened." : "This change could not be saved.";
     const more = dropped ? " Changes that followed from it: " + dropped + "." : "";
@@ -133,7 +137,7 @@ function createSession(state, ask, view) {
   function classAdded(op, answer) {
     const found = state.server.classes.find((one) => one.name === op.name);
     if (found) state.chosenClass = found.id;
-    else if (!answer.full) read({ op: "get", then: () => chooseByName(op.name) });
+    else if (!answer.full) read({ op: "get", filter: state.filter, after: () => chooseByName(op.name) });
   }
 
   function chooseByName(name) {
@@ -148,16 +152,19 @@ function createSession(state, ask, view) {
   }
 
   function read(fields) {
-    const { then, ...rest } = fields;
-    const op = operation({ ...rest, read: true });
-    if (then) Object.defineProperty(op, "then", { value: then }); // not enumerable: stays here
-    outbox.push(op);
+    outbox.push(operation({ ...fields, read: true }));
     view.changed();
+  }
+
+  /** Open a photo by id, or with null where the person stopped. */
+  function open(photo, after) {
+    state.navigating = true;
+    read({ op: "open", photo, filter: state.filter, after });
   }
 
   return {
     outbox,
-    refresh,
+    open,
     /** Send an edit of the photo shown; it is visible before the server answers. */
     edit(fields) {
       const op = operation(fields);
@@ -165,16 +172,10 @@ function createSession(state, ask, view) {
       if (op.id === null || op.op === "add_box") state.selected = op.op_id;
       refresh();
     },
-    /** Open a photo by id, or with null where the person stopped. */
-    open(photo, then) {
-      state.navigating = true;
-      read({ op: "open", photo, filter: state.filter, then });
-    },
     step(dir) {
       state.navigating = true;
       read({ op: "step", dir, filter: state.filter });
     },
-    get: () => read({ op: "get" }),
     /** A page of the film strip; outside the outbox, because it waits for no edit. */
     list: (offset, limit) =>
       ask(wire(operation({ op: "list", filter: state.filter, offset, limit }))),

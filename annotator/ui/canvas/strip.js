@@ -8,8 +8,8 @@ const STRIP_WORDS = {
   todo: "to review", done: "done", empty: "nothing proposed", skipped: "skipped",
 };
 
-/** list(offset, limit) -> Promise of {items, total, offset}; `track` lies in the scrolling `rail`. */
-function createStrip({ rail, track, list, signal }) {
+/** list(offset, limit) -> Promise of {items, total, offset}; `track` lies in the scrolling `rail`; shown(total) is told. */
+function createStrip({ rail, track, list, shown, signal }) {
   let pages = new Map(); // offset -> items; kept while stale so that nothing flickers
   let fresh = new Set();
   let asking = new Set();
@@ -25,6 +25,7 @@ function createStrip({ rail, track, list, signal }) {
   function render() {
     const [first, end] = stripWindow(rail.scrollLeft, rail.clientWidth, STRIP_ITEM, total);
     track.style.width = total * STRIP_ITEM + "px";
+    shown(total);
     for (const [index, button] of buttons) {
       if (index < first || index >= end) {
         button.remove();

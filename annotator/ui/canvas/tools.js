@@ -20,10 +20,6 @@ function createTools(stage, state, host, signal) {
   const photoAt = (sx, sy) => toPhoto(state.view, sx, sy);
   const inside = ([x, y]) => x >= 0 && y >= 0 && x < state.doc.image.w && y < state.doc.image.h;
   const selected = () => state.visible().find((one) => one.id === state.selected) || null;
-  const target = () => {
-    const one = selected();
-    return one && !one.draft ? one : null;
-  };
 
   function panDrag(sx, sy, click) {
     const start = { ...state.view };
@@ -79,7 +75,7 @@ function createTools(stage, state, host, signal) {
   }
 
   function strokeDrag(sx, sy, mode) {
-    const one = target();
+    const one = selected();
     const cls = one ? one.cls : host.classForNew();
     if (!one && cls === null) return null;
     const radius = round2(state.brush / 2 / state.view.scale);
@@ -105,7 +101,7 @@ function createTools(stage, state, host, signal) {
     const point = photoAt(sx, sy);
     if (!inside(point)) return;
     const label = event.button === 2 || event.shiftKey ? 0 : 1;
-    const one = target();
+    const one = selected();
     if (!one && label === 0) {
       host.tell("Left click on the object first, then right click what does not belong to it.");
       return;
@@ -135,7 +131,7 @@ function createTools(stage, state, host, signal) {
     if (tool === "select") return event.button === 0 ? pressSelect(sx, sy) : null;
     if (tool === "box") return event.button === 0 ? newBoxDrag(sx, sy) : null;
     const erasing = tool === "eraser" || event.button === 2 || event.shiftKey;
-    if (erasing && !target()) {
+    if (erasing && !selected()) {
       host.tell("Select an instance first: the eraser takes away from its mask.");
       return null;
     }
@@ -143,7 +139,7 @@ function createTools(stage, state, host, signal) {
   }
 
   function press(event) {
-    if (!state.doc || !state.doc.photo || state.drag || event.button > 2) return;
+    if (!state.hasPhoto() || !state.view || state.drag || event.button > 2) return;
     const [sx, sy] = at(event);
     host.focus();
     event.preventDefault();
@@ -160,7 +156,7 @@ function createTools(stage, state, host, signal) {
   }
 
   function move(event) {
-    if (!state.doc || !state.doc.photo) return;
+    if (!state.hasPhoto() || !state.view) return;
     const [sx, sy] = at(event);
     state.cursor = [sx, sy];
     const drag = state.drag;
@@ -215,7 +211,7 @@ function createTools(stage, state, host, signal) {
   }
 
   function wheel(event) {
-    if (!state.doc || !state.doc.photo) return;
+    if (!state.hasPhoto() || !state.view) return;
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 33 : 1; // Firefox may count lines
     const factor = Math.exp(-clamp(event.deltaY * lines, -240, 240) / 400);

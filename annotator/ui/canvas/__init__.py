@@ -1,0 +1,79 @@
+"""The review screen: one hand-written Canvas-2D component inside `gr.HTML`, no JavaScript library.
+
+The page gets where to start as its value; every gesture then goes through one server function that
+takes one dict (``review_op``) and answers with what changed. ``session.js`` holds the protocol.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import gradio as gr
+
+# In the order of their needs: pure logic, drawing, the conversation, the page, the wiring.
+SCRIPTS = (
+    "core.js",
+    "document.js",
+    "outbox.js",
+    "session.js",
+    "scene.js",
+    "tools.js",
+    "panels.js",
+    "strip.js",
+    "chrome.js",
+    "actions.js",
+    "bindings.js",
+    "canvas.js",
+)
+
+# Gradio looks for the names of events in quotes in the script; "edited" stands in canvas.js.
+_START = (
+    "mountReview(element, { trigger, props, server, watch });\n//# sourceURL=tag2mask_review.js"
+)
+
+
+def read_asset(name: str) -> str:
+    """The text of a file of this folder, also from an installed wheel."""
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def script() -> str:
+    """All JavaScript as the body of one function, which is what ``js_on_load`` wants."""
+    return '"use strict";\n' + "\n".join(read_asset(name) for name in SCRIPTS) + "\n" + _START
+
+
+class ReviewCanvas(gr.HTML):
+    """The whole review screen: tools, photo, lists, film strip.
+
+    Pass ``server_functions=[review_op]``, a function of exactly this name. It is called with one
+    dict an operation, in a thread, outside the queue, and has to answer mistakes as ``{"error":
+    {"code", "message"}}``, since Gradio swallows exceptions.
+
+    The value is ``{"schema": 1, "project": key, "photo": id | None, "user": name, "filter":
+    {"status", "cls"}}``, or None while no project is open. Any other value opens what it names, so
+    a counter in it refreshes the screen. The event ``edited`` follows saved edits. Never list the
+    component among the inputs of an event.
+    """
+
+    def __init__(self, value: dict[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(
+            value=value,
+            html_template=read_asset("canvas.html"),
+            css_template=read_asset("canvas.css"),
+            js_on_load=script(),
+            apply_default_css=False,
+            **options,
+        )
+
+    def api_info(self) -> dict[str, Any]:
+        """The value is an object, where `gr.HTML` says string."""
+        return {"type": "object"}
+
+    def example_payload(self) -> Any:
+        """An empty screen."""
+        return None
+
+    def example_value(self) -> Any:
+        """An empty screen."""
+        return None

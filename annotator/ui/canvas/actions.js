@@ -1,0 +1,240 @@
+// What every button and key does, by the name in data-action and in SHORTCUTS. Decisions follow one
+// rule: do it, then go to the next proposal.
+
+const ZOOM_STEP = 1.25;
+const BRUSH_STEP = 1.2;
+
+/** parts: {state, session, chrome, tools, strip, repaint, viewChanged, render, remember, focus} */
+function createActions(parts) {
+  const { state, session, chrome, tools } = parts;
+  const tell = chrome.tell;
+
+  function select(id, reveal = false) {
+    state.selected = id;
+    if (reveal) revealSelected();
+    parts.render();
+  }
+
+  /** Pan so that the selection is in sight; only matters when zoomed in. */
+  function revealSelected() {
+    const one = state.selectedInstance();
+    if (!one || !state.view) return;
+    const [x, y] = toScreen(state.view, (one.box[0] + one.box[2]) / 2, (one.box[1] + one.box[3]) / 2);
+    const { w, h } = state.stage;
+    if (x >= 0 && y >= 0 && x <= w && y <= h) return;
+    state.view = keepInSight(
+      { scale: state.view.scale, x: state.view.x + w / 2 - x, y: state.view.y + h / 2 - y },
+      state.stage, state.doc.image);
+    parts.viewChanged();
+  }
+
+  const canEdit = () => state.hasPhoto() && !state.navigating;
+  const byId = (id) => state.doc.instances.find((one) => String(one.id) === String(id)) || null;
+
+  function advance(from) {
+    const next = nextOpen(state.visible(), from);
+    if (next !== null) return select(next, true);
+    parts.render();
+    if (!state.openInstances().length) tell("All decided. Press → for the next photo.", "good");
+  }
+
+  /** The instance a decision is about; selects the first open one where nothing is selected. */
+  function subject() {
+    if (!canEdit()) return null;
+    const one = state.selectedInstance();
+    if (one) return one;
+    const first = nextOpen(state.visible(), null);
+    if (first === null) tell("Nothing is selected. Press → for the next photo.");
+    else select(first, true);
+    return null;
+  }
+
+  function accept(one, goOn) {
+    if (one.cls === null) return tell("Choose a class first (1–9).", "error");
+    if (!isCurated(one)) session.edit({ op: "set_status", id: one.id, status: "accepted" });
+    if (goOn) advance(one.id);
+  }
+
+  function reject(one, goOn) {
+    const next = nextOpen(state.visible(), one.id);
+    if (isOwnDrawing(one)) {
+      session.edit({ op: "delete", id: one.id });
+    } else if (one.status !== "rejected") {
+      state.recent.add(one.id);
+      session.edit({ op: "set_status", id: one.id, status: "rejected" });
+    }
+    if (!goOn) return;
+    if (next !== null) select(next, true);
+    else advance(one.id);
+  }
+
+  function acceptAll() {
+    if (!canEdit()) return;
+    const open = state.openInstances();
+    const ready = open.filter((one) => one.cls !== null);
+    if (!open.length) return tell("Nothing is left to accept here.");
+    if (!ready.length) return tell("Choose a class first (1–9).", "error");
+    const left = open.length - ready.length;
+    session.edit({ op: "accept_all", min_score: state.minScore });
+    tell("Accepted " + plural(ready.length, "proposal", "proposals") + "." + (left
+      ? " " + plural(left, "one has", "others have") + " no class yet." : " Press → for the next photo."),
+    "good");
+    if (left) advance(null);
+  }
+
+  function setClass(id) {
+    if (!state.doc) return;
+    const found = state.doc.classes.find((one) => String(one.id) === String(id));
+    if (!found) return;
+    state.chosenClass = found.id;
+    const one = state.selectedInstance();
+    if (one && canEdit() && one.cls !== found.id) {
+      session.edit({ op: "set_class", id: one.id, cls: found.id });
+    }
+    parts.render();
+  }
+
+  function classByDigit(digit) {
+    if (!state.doc) return;
+    const one = orderedClasses(state.doc.classes, state.doc.tags)[digit - 1];
+    if (one) setClass(one.id);
+    else tell("There is no class with the number " + digit + ".");
+  }
+
+  function findOrAddClass(name) {
+    const wanted = name.trim();
+    if (!wanted || !canEdit()) return false;
+    const lower = wanted.toLowerCase();
+    const exact = state.doc.classes.find((one) => one.name.toLowerCase() === lower);
+    const starts = state.doc.classes.filter((one) => one.name.toLowerCase().includes(lower));
+    if (exact || starts.length === 1) setClass((exact || starts[0]).id);
+    else if (starts.length > 1) return false;
+    else session.edit({ op: "add_class", name: wanted, filter: state.filter });
+    return true;
+  }
+
+  function go(run) {
+    if (!state.project || state.navigating) return;
+    if (session.outbox.offline) {
+      tell("The last changes are not saved yet; the next photo opens once they are.", "error");
+      return;
+    }
+    tools.cancelDrag();
+    chrome.dismiss();
+    run();
+  }
+
+  function stepInstance(direction, wrap = true) {
+    if (!state.hasPhoto()) return false;
+    const id = neighbour(state.visible(), state.selected, direction, wrap);
+    if (id !== null) select(id, true);
+    return id !== null;
+  }
+
+  function setFilter(filter) {
+    go(() => {
+      state.filter = filter;
+      parts.strip.reset(0);
+      const here = state.hasPhoto() ? state.doc.photo : null;
+      session.open(here, () => {
+        const { index, total } = state.nav();
+        parts.strip.reset(total);
+        if (state.hasPhoto() && index === null && total > 0) session.open(null);
+      });
+    });
+  }
+
+  function chooseTool(tool) {
+    tools.cancelDrag();
+    state.chosenTool = tool;
+    parts.remember();
+    parts.render();
+    tools.showCursor();
+  }
+
+  function zoom(factor) {
+    if (!state.view) return;
+    const { w, h } = state.stage;
+    state.view = zoomView(state.view, factor, w / 2, h / 2, state.stage, state.doc.image);
+    parts.viewChanged();
+  }
+
+  function resizeBrush(factor) {
+    const step = factor > 1 ? Math.ceil : Math.floor;
+    state.brush = clamp(step(state.brush * factor), 4, 200);
+    parts.remember();
+    parts.render();
+  }
+
+  function history(op, allowed) {
+    if (!canEdit()) return;
+    if (!allowed && !session.outbox.edits().length) tell("Nothing to " + op + " on this photo.");
+    else session.edit({ op });
+  }
+
+  function clearPoints() {
+    const one = state.selectedInstance();
+    if (!canEdit() || !one || !one.points.length) return tell("The selection has no clicks to clear.");
+    session.edit({ op: "clear_points", id: one.id });
+  }
+
+  const onThis = (run) => (id) => {
+    const one = canEdit() && byId(id);
+    if (one) run(one);
+  };
+
+  const emptyActions = {
+    reopen: () => go(() => session.open(null)),
+    "all-photos": () => setFilter({ status: "all", cls: null }),
+    "reload-photo": () => parts.reloadPhoto(),
+  };
+
+  return {
+    select,
+    setClass,
+    setFilter,
+    chooseTool,
+    classByDigit,
+    findOrAddClass,
+    stepInstance,
+    run: {
+      accept: () => { const one = subject(); if (one) accept(one, true); },
+      reject: () => { const one = subject(); if (one) reject(one, true); },
+      "accept-all": acceptAll,
+      "accept-this": onThis((one) => accept(one, false)),
+      "reject-this": onThis((one) => reject(one, false)),
+      "delete-this": onThis((one) => session.edit({ op: "delete", id: one.id })),
+      "reopen-this": onThis((one) => session.edit({ op: "set_status", id: one.id, status: "proposed" })),
+      class: setClass,
+      select: (id) => { const one = byId(id); if (one) select(one.id, true); },
+      "next-photo": () => state.hasPhoto() && go(() => session.step(1)),
+      "previous-photo": () => state.hasPhoto() && go(() => session.step(-1)),
+      "open-photo": (id) => go(() => session.open(Number(id))),
+      "next-instance": () => stepInstance(1),
+      "previous-instance": () => stepInstance(-1),
+      "cycle-filter": () => setFilter({
+        ...state.filter,
+        status: FILTERS[(FILTERS.indexOf(state.filter.status) + 1) % FILTERS.length],
+      }),
+      undo: () => history("undo", state.doc && state.doc.can_undo),
+      redo: () => history("redo", state.doc && state.doc.can_redo),
+      "brush-smaller": () => resizeBrush(1 / BRUSH_STEP),
+      "brush-larger": () => resizeBrush(BRUSH_STEP),
+      "clear-points": clearPoints,
+      fit: () => parts.fit(),
+      "zoom-in": () => zoom(ZOOM_STEP),
+      "zoom-out": () => zoom(1 / ZOOM_STEP),
+      masks: () => { state.masksOn = !state.masksOn; parts.render(); },
+      panel: () => { state.panel = !state.panel; parts.remember(); parts.render(); },
+      escape: () => { if (!tools.cancelDrag()) select(null); },
+      help: () => parts.openHelp(),
+      "close-help": () => chrome.part("help").close(),
+      "show-rejected": () => { state.showRejected = !state.showRejected; parts.render(); },
+      "add-class": () => parts.submitClass(),
+      retry: () => session.outbox.retryNow(),
+      notice: () => chrome.runNotice(),
+      dismiss: () => chrome.dismiss(),
+      empty: (id, button) => emptyActions[button.dataset.run](),
+    },
+  };
+}

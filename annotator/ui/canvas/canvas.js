@@ -1,0 +1,226 @@
+// Wires the review screen together once per mount: state, events, keys, the photo, the debug handle.
+// The names element, trigger, props, server and watch come from gr.HTML; trigger("edited") tells
+// Python that something was saved.
+
+const PREFERENCES = "tag2mask.review";
+const ASK_SECONDS = 30; // for questions outside the outbox, which has its own limits
+
+function readPreferences() {
+  const defaults = { tool: "select", opacity: 0.4, brush: 28, panel: true };
+  try {
+    return { ...defaults, ...JSON.parse(localStorage.getItem(PREFERENCES) || "{}") };
+  } catch {
+    return defaults; // storage is forbidden or holds something foreign: preferences only
+  }
+}
+
+function newState() {
+  const saved = readPreferences();
+  return {
+    project: null, user: "", filter: { status: "all", cls: null }, server: null, doc: null,
+    selected: null, hovered: null, chosenClass: null, chosenTool: saved.tool, heldTool: null,
+    opacity: saved.opacity, brush: saved.brush, panel: saved.panel, masksOn: true, minScore: 0,
+    showRejected: false, recent: new Set(), view: null, fitted: true, stage: { w: 0, h: 0, dpr: 1 },
+    photo: { full: null, thumb: null, failed: false, settled: true }, drag: null, cursor: null,
+    navigating: false, unreachable: false, lastError: null, message: "",
+    tool() { return this.heldTool || this.chosenTool; },
+    hasPhoto() { return Boolean(this.doc && this.doc.photo); },
+    nav() { return (this.doc && this.doc.nav) || { index: null, total: 0 }; },
+    visible() {
+      const shown = this.showRejected || this.filter.status === "rejected";
+      return visibleInstances(this.doc, { ...this, showRejected: shown });
+    },
+    openInstances() { return this.hasPhoto() ? this.visible().filter(isOpen) : []; },
+    selectedInstance() {
+      return (this.hasPhoto() && this.visible().find((one) => one.id === this.selected)) || null;
+    },
+    /** The class for new objects: the one chosen last, else the photo's first tag, else the first. */
+    currentClass() {
+      const { classes = [], tags = [] } = this.doc || {};
+      if (classes.some((one) => one.id === this.chosenClass)) return this.chosenClass;
+      return tags.length ? tags[0] : classes.length ? classes[0].id : null;
+    },
+    className(id) {
+      const found = this.doc && this.doc.classes.find((one) => one.id === id);
+      return found ? found.name : "no class";
+    },
+  };
+}
+
+function mountReview(element, { trigger, props, server, watch }) {
+  const root = element.querySelector(".t2m-root");
+  const state = newState();
+  const ending = new AbortController();
+  const { signal } = ending;
+  const chrome = createChrome(root, state);
+  const { part } = chrome;
+  const stage = part("stage");
+  const scene = createScene(part("canvas"), state);
+  let [painting, rendering] = [false, false];
+
+  const ask = (op) => {
+    const late = new Promise((done) => {
+      if (op.op === "list" || op.op === "get") setTimeout(done, ASK_SECONDS * 1000);
+    });
+    return Promise.race([Promise.resolve(server.review_op(op)), late]).catch(() => undefined);
+  };
+
+  // ---- painting ---------------------------------------------------------------------------
+
+  function repaint() {
+    if (painting) return;
+    painting = true;
+    requestAnimationFrame(() => {
+      painting = false;
+      if (scene.paint()) repaint();
+    });
+  }
+
+  function render() {
+    repaint();
+    if (rendering) return;
+    rendering = true;
+    queueMicrotask(() => {
+      rendering = false;
+      chrome.render(session.outbox, part("class-query").value);
+    });
+  }
+
+  function viewChanged() {
+    state.fitted = false;
+    chrome.zoomed();
+    repaint();
+  }
+
+  function fit() {
+    if (!state.hasPhoto() || !state.stage.w) return;
+    state.view = fitView(state.stage, state.doc.image);
+    state.fitted = true;
+    chrome.zoomed();
+    repaint();
+  }
+
+  // ---- session ----------------------------------------------------------------------------
+
+  const session = createSession(state, ask, {
+    changed: render,
+    tell: (...words) => chrome.tell(...words),
+    acknowledged() {
+      strip.invalidate();
+      trigger("edited", {});
+    },
+    photoChanged,
+  });
+  state.pendingEdits = () =>
+    session.outbox.edits().filter((op) => state.doc && op.photo === state.doc.photo);
+
+  function photoChanged(full) {
+    state.view = null;
+    scene.forget();
+    const nav = state.nav();
+    strip.show(full.photo, nav.index, nav.total);
+    if (!full.photo) return render();
+    fit();
+    loadPhoto(full);
+    const address = new URL(location.href);
+    address.searchParams.set("project", state.project);
+    address.searchParams.set("photo", full.photo);
+    history.replaceState(history.state, "", address);
+  }
+
+  function loadPhoto(full) {
+    const photo = { full: null, thumb: null, failed: false, settled: false };
+    state.photo = photo;
+    const load = (url, ready, failed) => {
+      const image = new Image();
+      image.src = url;
+      image.decode().then(() => state.photo === photo && ready(image), failed).then(render);
+    };
+    load(full.image.url, (image) => {
+      Object.assign(photo, { full: image, settled: true });
+      if (full.nav && full.nav.next_url) new Image().src = full.nav.next_url; // ready before asked for
+    }, () => Object.assign(photo, { failed: true, settled: true }));
+    if (full.image.thumb) load(full.image.thumb, (image) => { photo.thumb = image; }, () => {});
+  }
+
+  function openFromValue() {
+    const value = props.value ? JSON.parse(JSON.stringify(props.value)) : null;
+    if (!value || !value.project) {
+      Object.assign(state, { project: null, server: null, doc: null });
+      strip.reset(0);
+      return render();
+    }
+    if (value.project !== state.project) {
+      Object.assign(state, { project: value.project, server: null, doc: null, chosenClass: null });
+    }
+    state.user = value.user || "";
+    state.filter = { status: "all", cls: null, ...value.filter };
+    const here = state.hasPhoto() ? state.doc.photo : null;
+    // The same value again means that a job or another page changed something: look again.
+    session.open(value.photo === null || value.photo === undefined ? here : value.photo, () => {
+      strip.reset(state.nav().total);
+      if (state.hasPhoto()) strip.show(state.doc.photo, state.nav().index, state.nav().total);
+    });
+  }
+
+  // ---- parts ------------------------------------------------------------------------------
+
+  const strip = createStrip({
+    rail: part("rail"), track: part("track"), list: session.list, signal,
+    shown: (total) => { part("rail-empty").hidden = total > 0 || !state.doc; },
+  });
+  const tools = createTools(stage, state, {
+    edit: session.edit,
+    select: (id) => actions.select(id),
+    hover: (id) => { if (state.hovered !== id) { state.hovered = id; repaint(); } },
+    tell: (text) => chrome.tell(text),
+    focus: () => stage.focus({ preventScroll: true }),
+    canEdit: () => state.hasPhoto() && !state.navigating,
+    classForNew() {
+      const id = state.currentClass();
+      if (id === null) chrome.tell("Add a class first: type its name on the right.", "error");
+      return id;
+    },
+    repaint, viewChanged,
+  }, signal);
+
+  function remember() {
+    const { chosenTool: tool, opacity, brush, panel } = state;
+    try {
+      localStorage.setItem(PREFERENCES, JSON.stringify({ tool, opacity, brush, panel }));
+    } catch {
+      // Storage is full or forbidden; the preference lasts as long as the page.
+    }
+  }
+
+  function openHelp() {
+    renderHelp(part("help-body"));
+    part("help").showModal();
+  }
+
+  function submitClass() {
+    const input = part("class-query");
+    if (!actions.findOrAddClass(input.value)) return;
+    input.value = "";
+    stage.focus({ preventScroll: true });
+    render();
+  }
+
+  const actions = createActions({
+    state, session, chrome, tools, strip, repaint, viewChanged, render, remember, fit, openHelp,
+    submitClass, reloadPhoto: () => loadPhoto(state.doc),
+  });
+
+  bindControls({ root, state, chrome, actions, stage, signal, remember, render, repaint, submitClass });
+  bindKeys({ root, state, actions, tools, stage, part, ending, render });
+  bindSize({ root, stage, state, scene, fit, repaint, signal, ending });
+  window.addEventListener("beforeunload", (event) => {
+    if (root.isConnected && session.outbox.edits().length) event.preventDefault();
+  }, { signal });
+  window.addEventListener("online", () => session.outbox.retryNow(), { signal });
+  labelButtons(root);
+  watch("value", openFromValue);
+  root.__review = debugHandle({ state, session, stage, isPainting: () => painting });
+  render();
+  openFromValue();
+}
