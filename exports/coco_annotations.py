@@ -94,7 +94,7 @@ def instance_of(entry: Mapping[str, Any], image: LabeledImage, **known: Any) -> 
         box = (x, y, x + width, y + height)
     if box is None:
         raise FormatError(f"box {entry.get('bbox')!r} has no area inside the image")
-    score = float(entry["score"]) if _is_number(entry.get("score")) else -1.0
+    score = float(entry["score"]) if _are_numbers([entry.get("score")]) else -1.0
     attributes = entry.get("attributes")
     stated = attributes if isinstance(attributes, dict) else {}
     if stated.get("status") in set(Status):
@@ -118,16 +118,16 @@ def mask_of(value: Any, *, size: tuple[int, int]) -> Rle | None:
     if not isinstance(value, list):
         raise FormatError(f"segmentation of type {type(value).__name__}")
     # Some tools forget the outer list.
-    polygons = [value] if all(map(_is_number, value)) else value
+    polygons = [value] if _are_numbers(value) else value
     bound = 4 * max(size)  # pycocotools draws what lies outside too, point by point
     for polygon in polygons:
-        if not (isinstance(polygon, list) and all(map(_is_number, polygon))):
+        if not (isinstance(polygon, list) and _are_numbers(polygon)):
             raise FormatError("a polygon must be a list of numbers")
         if len(polygon) < 6 or len(polygon) % 2:
             raise FormatError(
                 f"a polygon needs x and y of three points, got {len(polygon)} numbers"
             )
-        if not all(-bound <= value <= bound for value in polygon):
+        if min(polygon) < -bound or max(polygon) > bound:
             raise FormatError("a polygon reaches far beyond its image")
     return polygon_to_rle(polygons, size=size)
 
@@ -145,7 +145,7 @@ def _mask_box_and_area(annotation: Annotation, rle: Rle) -> tuple[Box | None, fl
 
 
 def _box_of(value: Any, image: LabeledImage) -> Box | None:
-    if not (isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))):
+    if not (isinstance(value, list) and len(value) == 4 and _are_numbers(value)):
         return None
     x, y, width, height = map(float, value)
     if width <= 0 or height <= 0:
@@ -153,8 +153,9 @@ def _box_of(value: Any, image: LabeledImage) -> Box | None:
     return clip_box((x, y, x + width, y + height), width=image.width, height=image.height)
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+def _are_numbers(values: list[Any]) -> bool:
+    """Without bool, NaN and infinity."""
+    return set(map(type, values)) <= {int, float} and all(map(math.isfinite, values))
 
 
 def _rounded(box: Box) -> Box:

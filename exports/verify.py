@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from engine.errors import FormatError
-from engine.geometry import mask_to_box, rle_to_mask
+from engine.geometry import mask_to_box
 from engine.types import CURATED, Box, LabeledImage, Rle, Status
 from exports.coco import chosen
 from exports.coco_annotations import DECIMALS, Annotation, box_and_area, mask_of
@@ -197,8 +198,11 @@ def _distance(coco: COCO, entry: dict[str, Any], annotation: Annotation) -> tupl
 def _meant_box(annotation: Annotation) -> Box:
     """The box of the decoded mask, counted here anew, not with the writer's code."""
     rle = annotation.instance.rle
-    if rle is not None and (box := mask_to_box(rle_to_mask(rle))) is not None:
-        return box
+    if rle is not None:
+        # Seen as bool without the copies of `rle_to_mask`, which cost more than the rest.
+        box = mask_to_box(coco_mask.decode(rle.as_dict()).view(np.bool_))
+        if box is not None:
+            return box
     return box_and_area(annotation)[0]
 
 
