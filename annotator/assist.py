@@ -18,7 +18,7 @@ from annotator.store import Project
 from annotator.views import Photo
 from engine import photos
 from engine.errors import AnnotatorError
-from engine.segmenters import Segmenter
+from engine.segmenters.interface import Segmenter
 
 logger = logging.getLogger(__name__)
 

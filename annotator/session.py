@@ -159,25 +159,43 @@ class ReviewSession:
 
     # -- history -----------------------------------------------------------------------------
 
-    def undo(self, context: Context) -> None:
-        """Take back the last action on the photo."""
+    def undo(self, context: Context) -> int | None:
+        """Take back the last action on the photo; the instance it was about, if any is left."""
         with self.project.write() as transaction:
-            transaction.undo(
+            event = transaction.undo(
                 context.image_id,
                 actor=context.actor,
                 base_revision=context.base_revision,
                 operation=context.operation,
             )
+        return _remaining(event)
 
-    def redo(self, context: Context) -> None:
-        """Do again what was undone last."""
+    def redo(self, context: Context) -> int | None:
+        """Do again what was undone last; the instance it was about, if it is there."""
         with self.project.write() as transaction:
-            transaction.redo(
+            event = transaction.redo(
                 context.image_id,
                 actor=context.actor,
                 base_revision=context.base_revision,
                 operation=context.operation,
             )
+        return _remaining(event)
+
+    # -- around it ---------------------------------------------------------------------------
+
+    def category_name(self, category_id: int) -> str:
+        """The name of a class of the project; ReviewError for an unknown id."""
+        with self.project.read() as view:
+            names = view.category_names()
+        if category_id not in names:
+            raise ReviewError(f"this project has no class number {category_id}")
+        return names[category_id]
+
+    def prepare(self, *image_ids: int | None) -> None:
+        """Prepare the segmenter for these photos in the background, first one first."""
+        with self.project.read() as view:
+            photos = [view.photo(image_id) for image_id in image_ids if image_id is not None]
+        self.assistant.prefetch(self.project, photos)
 
     # -- the one way to read and the one way to write ----------------------------------------
 
@@ -230,6 +248,11 @@ class ReviewSession:
         new_id = event.changes[0].id
         assert new_id is not None
         return new_id
+
+
+def _remaining(event: Event) -> int | None:
+    ids = [change.id for change in event.changes if change.after is not None]
+    return ids[0] if len(ids) == 1 else None
 
 
 def _mask(instance: Instance | None, photo: Photo) -> Mask:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import cv2
 import numpy as np
 
 from engine.errors import ReviewError
@@ -20,7 +19,7 @@ from engine.geometry import (
     mask_to_rle,
     rle_to_mask,
 )
-from engine.segmenters import Segmenter
+from engine.segmenters.interface import Segmenter
 from engine.types import Box, Instance, Mask, Prompts, Rle
 
 Points = tuple[tuple[float, float, int], ...]
@@ -135,34 +134,36 @@ def rasterise_stroke(
 ) -> Mask:
     """A round brush of ``radius`` pixels along the path, as a bool (h, w) mask.
 
-    A pixel belongs to the stroke where its centre is at most the radius away; the pixel under the
-    brush always does, however small the radius.
+    A pixel belongs to the stroke where its centre is at most the radius away from the path; the
+    pixel under the brush always does, however small the radius.
     """
-    fraction_bits = 4  # OpenCV draws with 1/16 pixel precision
-    scale = 1 << fraction_bits
-    canvas = np.zeros(shape_hw, np.uint8)
-    # Pixel i spans [i, i + 1), so its centre i + 0.5 is OpenCV's integer coordinate i.
-    corners = np.round((np.asarray(path, np.float64) - 0.5) * scale).astype(np.int32)
-    for first, second in pairwise(corners):
-        _draw_segment(canvas, first, second, radius=radius, scale=scale)
-    for corner in corners:
-        cv2.circle(
-            canvas, corner.tolist(), round(radius * scale), 1, cv2.FILLED, shift=fraction_bits
-        )
-    columns, rows = np.floor(np.asarray(path)).astype(int).T
+    mask = np.zeros(shape_hw, dtype=bool)
+    for first, second in pairwise([path[0], *path]):
+        _add_segment(mask, first, second, radius=radius)
+    columns, rows = np.floor(np.asarray(path, np.float64)).astype(int).T
     inside = (rows >= 0) & (rows < shape_hw[0]) & (columns >= 0) & (columns < shape_hw[1])
-    canvas[rows[inside], columns[inside]] = 1
-    return canvas.astype(bool)
+    mask[rows[inside], columns[inside]] = True
+    return mask
 
 
-def _draw_segment(
-    canvas: np.ndarray, first: np.ndarray, second: np.ndarray, *, radius: float, scale: int
+def _add_segment(
+    mask: Mask, first: tuple[float, float], second: tuple[float, float], *, radius: float
 ) -> None:
-    """Fill the rectangle swept between two ends of a stroke; the round ends are drawn apart."""
-    direction = (second - first).astype(np.float64)
-    length = np.hypot(*direction)
-    if length == 0:
+    """Set the pixels whose centre is within the radius of one straight piece of the path."""
+    (x0, y0), (x1, y1) = first, second
+    around = (
+        min(x0, x1) - radius,
+        min(y0, y1) - radius,
+        max(x0, x1) + radius,
+        max(y0, y1) + radius,
+    )
+    rows, columns = box_to_slices(around, shape_hw=(mask.shape[0], mask.shape[1]))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
         return
-    across = np.array([-direction[1], direction[0]]) / length * radius * scale
-    polygon = np.round([first + across, second + across, second - across, first - across])
-    cv2.fillConvexPoly(canvas, polygon.astype(np.int32), 1, shift=scale.bit_length() - 1)
+    y = np.arange(rows.start, rows.stop)[:, None] + 0.5 - y0
+    x = np.arange(columns.start, columns.stop)[None, :] + 0.5 - x0
+    along_x, along_y = x1 - x0, y1 - y0
+    length_squared = along_x**2 + along_y**2
+    share = np.clip((x * along_x + y * along_y) / length_squared, 0, 1) if length_squared else 0.0
+    distance_squared = (x - share * along_x) ** 2 + (y - share * along_y) ** 2
+    mask[rows, columns] |= distance_squared <= radius**2

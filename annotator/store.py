@@ -174,6 +174,12 @@ class Project:
         """Close all connections."""
         self._engine.dispose()
 
+    def discard(self) -> None:
+        """Close it and remove its database; for a project that never got its photos."""
+        self.close()
+        for path in self.folder.glob(DATABASE + "*"):
+            path.unlink()
+
     @property
     def cache(self) -> Path:
         """A folder for what can be made again at any time."""

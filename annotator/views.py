@@ -215,6 +215,19 @@ class View:
         )
         return history(Step(row.id, row.kind, row.target) for row in rows)
 
+    def changed_instances(self, image_id: int, *, since: int) -> list[int]:
+        """The ids of the photo's instances that events after this revision touched, in order."""
+        table = schema.journal
+        rows = self.connection.execute(
+            select(table.c.changes)
+            .where(table.c.image_id == image_id, table.c.id > since)
+            .order_by(table.c.id)
+        )
+        touched = [
+            change["id"] for row in rows for change in row.changes if change["table"] == "instance"
+        ]
+        return list(dict.fromkeys(touched))
+
     def event(self, event_id: int) -> Event:
         """One event; StoreError for an unknown id."""
         for event in self._events(schema.journal.c.id == event_id):

@@ -1,0 +1,38 @@
+# make run    set up and open the sample project in the browser
+# make check  set up for development and run every check
+.PHONY: run check format lint types test clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+run: .venv/installed
+	$(BIN)/annotator sample sample-project
+	$(BIN)/python app.py sample-project
+
+check: .venv/installed-for-tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+format: .venv/installed-for-tests
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: .venv/installed-for-tests
+	$(BIN)/pytest
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+
+.venv/installed: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --editable .
+	touch $@
+
+.venv/installed-for-tests: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --editable '.[test]'
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,334 @@
+"""What each command does: parsed arguments in, an answer printed, True where all was done."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from annotator import exporting, intake, listing, runs, suggest
+from annotator.evaluation import evaluate
+from annotator.pictures import file_problem
+from annotator.sample import make_sample
+from annotator.store import Project
+from annotator.workspace import Workspace
+from engine import checkpoints, pipelines
+from engine.errors import AnnotatorError, OptionError
+from engine.options import from_arguments
+
+LISTED = 20  # how many oddities are printed before the rest is only counted
+
+
+def actor() -> str:
+    """Whose name the journal keeps."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a user database
+        return "person"
+
+
+def _answer(arguments: argparse.Namespace, value: dict[str, Any], text: str) -> None:
+    if arguments.json:
+        json.dump(value, sys.stdout, ensure_ascii=False, indent=1, default=str)
+        sys.stdout.write("\n")
+    else:
+        Console(highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[Project]:
+    project = Project.open(folder)
+    try:
+        yield project
+    finally:
+        project.close()
+
+
+def _progress(*, quiet: bool = False) -> Progress:
+    # On stderr, so that an answer on stdout stays clean; rich hides it where nobody looks.
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet)
+
+
+def _first(lines: list[str]) -> list[str]:
+    more = len(lines) - LISTED
+    return lines[:LISTED] + ([f"  … and {more} more"] if more > 0 else [])
+
+
+# -- photos and tags -----------------------------------------------------------------------------
+
+
+def run_new(arguments: argparse.Namespace) -> bool:
+    """`annotator new`."""
+    if not arguments.images.is_dir():
+        raise OptionError(f"there is no folder {str(arguments.images)!r}; give the photos' folder")
+    project = Project.create(arguments.project, name=arguments.name)
+    try:
+        report = _take_in(project, arguments)
+    except AnnotatorError:
+        project.discard()  # a mistake in the tags leaves nothing behind
+        raise
+    Workspace().remember(project.folder)
+    return _tell_intake(arguments, project, report)
+
+
+def run_add(arguments: argparse.Namespace) -> bool:
+    """`annotator add`."""
+    with _opened(arguments.project) as project:
+        if arguments.images is not None:
+            report = _take_in(project, arguments)
+        elif arguments.tags is not None:
+            report = intake.set_tags_from_file(project, arguments.tags, actor=actor())
+        else:
+            raise OptionError("nothing to add: give --images FOLDER, --tags FILE.csv, or both")
+        return _tell_intake(arguments, project, report)
+
+
+def _take_in(project: Project, arguments: argparse.Namespace) -> intake.IntakeReport:
+    with _progress(quiet=arguments.json) as progress:
+        task = progress.add_task("reading photos", total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        return intake.add_photos(
+            project,
+            arguments.images,
+            actor=actor(),
+            tags_file=arguments.tags,
+            from_folders=arguments.tags_from_folders,
+            on_progress=show,
+        )
+
+
+def _tell_intake(
+    arguments: argparse.Namespace, project: Project, report: intake.IntakeReport
+) -> bool:
+    lines = [
+        f"{project.folder}: {report.added} photos added, {report.known} known already, "
+        f"{len(report.refused)} files refused",
+        f"{report.tagged} photos tagged, {report.untagged} without tags, {report.classes} classes",
+    ]
+    lines += _first([f"  refused {file.file_name}: {file.reason}" for file in report.refused])
+    lines += _first([f"  note {name}: {note}" for name, note in report.notes])
+    lines += _first([f"  tags, line {one.line}: {one.text}" for one in report.tag_problems])
+    _answer(arguments, {"project": project.folder, **asdict(report)}, "\n".join(lines))
+    return not report.refused and not report.tag_problems
+
+
+# -- proposals -----------------------------------------------------------------------------------
+
+
+def run_suggest(arguments: argparse.Namespace) -> bool:
+    """`annotator suggest`."""
+    if arguments.processes < 1:
+        raise OptionError(f"--processes must be at least 1, got {arguments.processes}")
+    with _opened(arguments.project) as project:
+        run_id = arguments.run_id or _find_or_start(project, arguments)
+        with _progress(quiet=arguments.quiet or arguments.json) as progress:
+            task = progress.add_task(f"run {run_id}", total=None)
+
+            def show(run: runs.Run) -> None:
+                progress.update(task, completed=run.done, total=run.total)
+
+            run = suggest.work_on(
+                project,
+                run_id,
+                processes=arguments.processes,
+                niceness=suggest.NICENESS if arguments.nice else 0,
+                on_progress=show,
+            )
+        with project.read() as view:
+            problems = runs.problems(view, run_id)
+    rate = run.seconds / run.done if run.done else 0.0
+    lines = [
+        f"run {run.id} ({run.pipeline}) {run.status}: {run.done} of {run.total} photos, "
+        f"{run.instances} proposals, {rate:.2f} s a photo on one core, {run.problems} problems"
+    ]
+    lines += _first([f"  {name}: {problem}" for name, problem in problems])
+    value = {**asdict(run), "seconds_a_photo": rate, "problems": dict(problems)}
+    _answer(arguments, value, "\n".join(lines))
+    return run.status == runs.DONE and not problems
+
+
+def _find_or_start(project: Project, arguments: argparse.Namespace) -> int:
+    name = arguments.pipeline
+    options = asdict(from_arguments(pipelines.PIPELINES[name].options, arguments))
+    with project.write() as transaction:
+        unfinished = runs.resumable(transaction, pipeline=name, options=options)
+        if unfinished is not None:
+            return unfinished.id
+        photos = runs.select_photos(
+            transaction, pipeline=name, options=options, again=arguments.again
+        )
+        return runs.start(transaction, pipeline=name, options=options, photos=photos)
+
+
+# -- out of the project --------------------------------------------------------------------------
+
+
+def run_export(arguments: argparse.Namespace) -> bool:
+    """`annotator export`."""
+    statuses = exporting.choose_statuses(arguments.status or ["curated"])
+    with _opened(arguments.project) as project:
+        report = exporting.export(project, arguments.format, arguments.out, statuses=statuses)
+    _answer(arguments, report.as_dict(), report.summary())
+    return report.unclassed == 0
+
+
+def run_evaluate(arguments: argparse.Namespace) -> bool:
+    """`annotator evaluate`."""
+    statuses = exporting.choose_statuses(arguments.status or ["all"])
+    with _opened(arguments.project) as project:
+        result = evaluate(project, arguments.truth, split=arguments.split, statuses=statuses)
+    _answer(arguments, result.as_dict(), result.table())
+    return result.photos_missing == 0
+
+
+def run_status(arguments: argparse.Namespace) -> bool:
+    """`annotator status`."""
+    with _opened(arguments.project) as project:
+        with project.read() as view:
+            value: dict[str, Any] = {
+                "project": str(project.folder),
+                "name": view.setting("name"),
+                "photos": listing.counts(view),
+                "instances": view.status_counts(),
+                "classes": list(view.category_names().values()),
+                "runs": [asdict(run) for run in runs.all_runs(view)],
+                "refused": dict(view.refused()),
+            }
+            photos = view.photos()
+        if arguments.check:
+            value["events_replayed"] = project.check_journal()
+            problems = {photo.file_name: file_problem(project, photo) for photo in photos}
+            value["file_problems"] = {name: text for name, text in problems.items() if text}
+    _answer(arguments, value, _status_text(value))
+    return not value.get("file_problems")
+
+
+def _status_text(value: dict[str, Any]) -> str:
+    photos, instances = value["photos"], value["instances"]
+    lines = [
+        f"{value['name']} ({value['project']}): {photos['all']} photos, "
+        f"{len(value['classes'])} classes",
+        f"photos: {photos['todo']} to review, {photos['done']} done, "
+        f"{photos['empty']} with nothing on them",
+        "instances: " + ", ".join(f"{count} {status}" for status, count in instances.items()),
+    ]
+    for run in value["runs"]:
+        lines.append(
+            f"run {run['id']} ({run['pipeline']}): {run['status']}, "
+            f"{run['done']} of {run['total']} photos {run['message']}".rstrip()
+        )
+    lines += _first([f"  refused {name}: {reason}" for name, reason in value["refused"].items()])
+    if "events_replayed" in value:
+        lines.append(f"journal: {value['events_replayed']} events replay to the same state")
+        lines += _first([f"  {text}" for text in value["file_problems"].values()])
+    return "\n".join(lines)
+
+
+# -- models --------------------------------------------------------------------------------------
+
+
+def run_models(arguments: argparse.Namespace) -> bool:
+    """`annotator models`."""
+    if arguments.action == "get":
+        return _get_model(arguments)
+    rows = [
+        {
+            "name": name,
+            "megabytes": round(weights.size / 1e6),
+            "licence": weights.licence,
+            "is_here": checkpoints.is_here(name),
+            "used_for": weights.used_for,
+        }
+        for name, weights in checkpoints.WEIGHTS.items()
+    ]
+    lines = [
+        f"{row['name']:12} {row['megabytes']:>6} MB  {row['licence']:12} "
+        f"{'here' if row['is_here'] else 'not here':8}  {row['used_for']}"
+        for row in rows
+    ]
+    lines.append("saliency and classical need no checkpoint.  Get one: annotator models get NAME")
+    _answer(arguments, {"folder": checkpoints.default_folder(), "models": rows}, "\n".join(lines))
+    return True
+
+
+def _get_model(arguments: argparse.Namespace) -> bool:
+    if arguments.name not in checkpoints.WEIGHTS:
+        known = ", ".join(checkpoints.WEIGHTS)
+        raise OptionError(f"no checkpoint '{arguments.name}'; choose from {known}")
+    with _progress(quiet=arguments.json) as progress:
+        task = progress.add_task(arguments.name, total=checkpoints.WEIGHTS[arguments.name].size)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        path = checkpoints.download(arguments.name, progress=show)
+    _answer(arguments, {"name": arguments.name, "path": path}, f"{arguments.name} is at {path}")
+    return True
+
+
+# -- the app -------------------------------------------------------------------------------------
+
+
+def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `annotator serve` and of `app.py`."""
+    parser.add_argument("--port", type=int, default=7860, help="port (default: %(default)s)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; anything but this machine's own needs a trusted network",
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
+
+
+def run_serve(arguments: argparse.Namespace) -> bool:
+    """`annotator serve`."""
+    with _opened(arguments.project) as project:
+        key = Workspace().remember(project.folder)
+    serve_project(arguments, address=f"?project={key}")
+    return True
+
+
+def serve_project(arguments: argparse.Namespace, *, address: str) -> None:
+    """Run the server as the flags say; ``address`` is what follows the host in the page."""
+    # The server brings gradio along; the other commands should not wait for it.
+    from annotator.ui.server import serve
+
+    serve(
+        host=arguments.host,
+        port=arguments.port,
+        open_browser=not arguments.no_browser,
+        actor=actor(),
+        address=address,
+    )
+
+
+def run_sample(arguments: argparse.Namespace) -> bool:
+    """`annotator sample`."""
+    folder = make_sample_shown(arguments.project)
+    _answer(arguments, {"project": folder}, f"the sample project is in {folder}")
+    return True
+
+
+def make_sample_shown(folder: Path) -> Path:
+    """Make the sample project with a progress bar; nothing happens where it is there already."""
+    with _progress() as progress:
+        task = progress.add_task("sample project", total=None)
+
+        def show(run: runs.Run) -> None:
+            progress.update(task, completed=run.done, total=run.total)
+
+        return make_sample(folder, actor=actor(), on_progress=show)

@@ -1,0 +1,174 @@
+"""The worker of a run: photos in, proposals into the store, one transaction a photo.
+
+It runs in a process of its own, niced when the app started it, so that clicks stay fast.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from annotator import runs
+from annotator.store import Project
+from engine import photos, pipelines
+from engine.errors import AnnotatorError, JobError
+from engine.types import Instance
+
+logger = logging.getLogger(__name__)
+
+NICENESS = 15
+"""How far a background worker steps back; a click of the app waits no longer because of it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One photo to work on; travels to another process."""
+
+    image_id: int
+    path: Path
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it: instances, or the problem."""
+
+    image_id: int
+    instances: tuple[Instance, ...]
+    seconds: float
+    problem: str | None = None
+
+
+_pipeline: pipelines.Pipeline | None = None  # of this process; see `_begin`
+
+
+def _begin(name: str, options: dict[str, Any], niceness: int) -> None:
+    global _pipeline
+    os.nice(niceness)
+    cv2.setNumThreads(1)  # the processes share the cores already
+    _pipeline = pipelines.build(name, options)
+
+
+def _work(task: Task) -> Outcome:
+    assert _pipeline is not None
+    started = time.perf_counter()
+    try:
+        found = _pipeline.suggest(photos.load(task.path), tags=task.tags)
+    except AnnotatorError as error:
+        return Outcome(task.image_id, (), time.perf_counter() - started, str(error))
+    except Exception as error:
+        # The edge of the worker: one photo that breaks the pipeline must not stop ten thousand.
+        # It is written down, counted and shown, and the log has the traceback.
+        logger.exception("photo %s broke the pipeline", task.path)
+        problem = f"the pipeline failed on this photo ({type(error).__name__}: {error})"
+        return Outcome(task.image_id, (), time.perf_counter() - started, problem)
+    return Outcome(task.image_id, tuple(found), time.perf_counter() - started)
+
+
+def work_on(
+    project: Project,
+    run_id: int,
+    *,
+    processes: int = 1,
+    niceness: int = 0,
+    on_progress: Callable[[runs.Run], None] | None = None,
+) -> runs.Run:
+    """Do what is left of a run and return how it ended; cancelling it stops after the photo.
+
+    Raises JobError if another worker is at it, OptionError or WeightsError where the pipeline
+    cannot be built; the run is then marked failed with that reason. Interrupting it by Ctrl-C
+    marks it cancelled; killing it loses nothing either.
+    """
+    runs.claim(project, run_id)
+    with project.read() as view:
+        run = runs.get(view, run_id)
+        tags = view.all_tags()
+        tasks = [
+            Task(image_id, project.photo_path(view.photo(image_id)), tags.get(image_id, ()))
+            for image_id in runs.left(view, run_id)
+        ]
+    status, message = runs.FAILED, "the worker stopped unexpectedly; resume it"
+    try:
+        begin = (run.pipeline, run.options, niceness)
+        with _outcomes(tasks, begin, processes) as outcomes:
+            status = _store(project, run_id, outcomes, on_progress)
+        message = ""
+    except AnnotatorError as error:
+        message = str(error)
+        raise
+    except BrokenProcessPool as error:
+        message = "one of the worker processes died (out of memory?); resume with fewer processes"
+        raise JobError(f"run {run_id}: {message}") from error
+    except KeyboardInterrupt:
+        status, message = runs.CANCELLED, "interrupted; the same command goes on"
+        raise
+    finally:
+        runs.finish(project, run_id, status=status, message=message)
+    with project.read() as view:
+        return runs.get(view, run_id)
+
+
+def _store(
+    project: Project,
+    run_id: int,
+    outcomes: Iterable[Outcome],
+    on_progress: Callable[[runs.Run], None] | None,
+) -> str:
+    for outcome in outcomes:
+        runs.record_photo(
+            project,
+            run_id,
+            outcome.image_id,
+            instances=outcome.instances,
+            seconds=outcome.seconds,
+            problem=outcome.problem,
+        )
+        with project.read() as view:
+            if on_progress is not None:
+                on_progress(runs.get(view, run_id))
+            if runs.is_cancelled(view, run_id):
+                return runs.CANCELLED
+    return runs.DONE
+
+
+@contextmanager
+def _outcomes(
+    tasks: list[Task], begin: tuple[str, dict[str, Any], int], processes: int
+) -> Iterator[Iterator[Outcome]]:
+    """The outcomes as they come, from this process or from several."""
+    if processes <= 1:
+        _begin(*begin)
+        yield (_work(task) for task in tasks)
+        return
+    # Forking a process that has started threads can deadlock, so begin anew.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=begin)
+    try:
+        yield _spread(pool, tasks, ahead=2 * processes)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _spread(pool: ProcessPoolExecutor, tasks: list[Task], *, ahead: int) -> Iterator[Outcome]:
+    """Keep a few tasks in the pool, so that a cancelled run has little left to finish."""
+    waiting = iter(tasks)
+    running: set[Future[Outcome]] = set()
+    while True:
+        while len(running) < ahead and (task := next(waiting, None)) is not None:
+            running.add(pool.submit(_work, task))
+        if not running:
+            return
+        finished, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            yield future.result()

@@ -1,0 +1,259 @@
+"""The one door of the review screen: an operation (JSON) in, what changed (JSON) out.
+
+The page sends one dict a gesture; see `OPERATIONS` for the names. Everything in it is checked
+here, since any program on this machine can reach the endpoint. A user's mistake becomes
+``{"error": …}``; the page then shows the sentence, and the photo as it really is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from annotator import listing
+from annotator.listing import Filter
+from annotator.palette import colour
+from annotator.pictures import file_problem
+from annotator.session import Context, ReviewSession
+from annotator.store import Project
+from annotator.ui.actions import ACTIONS
+from annotator.ui.fields import Fields
+from annotator.views import Photo, View
+from annotator.workspace import Workspace, key_of
+from engine.errors import (
+    AnnotatorError,
+    ConflictError,
+    OptionError,
+    PhotoError,
+    ReviewError,
+    StoreError,
+)
+from engine.types import Instance
+
+Answer = dict[str, Any]
+
+CODES = {
+    ConflictError: "conflict",
+    ReviewError: "review",
+    OptionError: "option",
+    PhotoError: "photo",
+    StoreError: "store",
+}
+LONGEST_PAGE = 500  # photos of the filmstrip that one answer may carry
+
+
+class Operations:
+    """Answers the review screen for every project of the workspace."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        session_of: Callable[[Project], ReviewSession],
+        *,
+        actor: str,
+        root: str = "",
+    ) -> None:
+        self._workspace = workspace
+        self._session_of = session_of
+        self._actor = actor
+        self._root = root
+
+    def handle(self, message: Any) -> Answer:
+        """Answer one operation. Never raises for a user's mistake."""
+        photo_id: int | None = None
+        project: Project | None = None
+        try:
+            fields = Fields(message)
+            name = fields.text("op")
+            if name not in OPERATIONS:
+                raise OptionError(f"operation '{name}' is unknown")
+            project = self._workspace.get(fields.text("project"))
+            photo_id = fields.optional_whole("photo")
+            return OPERATIONS[name](self, project, fields)
+        except AnnotatorError as error:
+            answer: Answer = {"error": {"code": _code(error), "message": str(error)}}
+            if isinstance(error, ConflictError) and project is not None and photo_id is not None:
+                answer["full"] = self._full(project, photo_id, Filter())
+            return answer
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def open_photo(self, project: Project, fields: Fields) -> Answer:
+        """Show a photo; without one, where the person stopped."""
+        chosen = _filter(fields)
+        photo_id = fields.optional_whole("photo")
+        if photo_id is None:
+            with project.read() as view:
+                photo_id = listing.first_to_show(view, chosen)
+        return {"full": self._full(project, photo_id, chosen)}
+
+    def step_photo(self, project: Project, fields: Fields) -> Answer:
+        """Show the photo before or after the one at hand."""
+        chosen, direction = _filter(fields), fields.whole("dir", low=-1, high=1)
+        at = fields.whole("photo", low=1)
+        with project.read() as view:
+            before, after = listing.neighbours(listing.photo_ids(view, chosen), at)
+        target = after if direction > 0 else before
+        if target is None:
+            raise ReviewError(
+                "this is the last photo of the list" if direction > 0 else "this is the first photo"
+            )
+        return {"full": self._full(project, target, chosen)}
+
+    def strip(self, project: Project, fields: Fields) -> Answer:
+        """A stretch of the filmstrip."""
+        chosen = _filter(fields)
+        offset = fields.whole("offset", low=0)
+        limit = fields.whole("limit", low=1, high=LONGEST_PAGE)
+        key = fields.text("project")
+        with project.read() as view:
+            items = listing.page(view, chosen, offset=offset, limit=limit)
+            total = len(listing.photo_ids(view, chosen))
+        return {
+            "offset": offset,
+            "total": total,
+            "items": [
+                {
+                    "id": item.id,
+                    "name": item.file_name,
+                    "thumb": f"{self._root}/thumbnail/{key}/{item.id}",
+                    "status": item.status,
+                    "n_proposed": item.proposed,
+                    "n_curated": item.curated,
+                }
+                for item in items
+            ],
+        }
+
+    def same_photo(self, project: Project, fields: Fields) -> Answer:
+        """The photo as the store has it."""
+        return {"full": self._full(project, fields.whole("photo", low=1), _filter(fields))}
+
+    # -- acting ------------------------------------------------------------------------------
+
+    def act(self, project: Project, fields: Fields) -> Answer:
+        """Do one action on a photo and answer with what it changed."""
+        name, image_id = fields.text("op"), fields.whole("photo", low=1)
+        operation, base = fields.text("op_id"), fields.whole("base_rev", low=0)
+        with project.read() as view:
+            is_retry = view.has_operation(operation)
+        if is_retry:  # the answer was lost on the way, the action was not
+            return {"full": self._full(project, image_id, Filter())}
+        context = Context(image_id, self._actor, base_revision=base, operation=operation)
+        selected = ACTIONS[name](self._session_of(project), context, fields)
+        return self._patch(project, image_id, base, selected)
+
+    def add_class(self, project: Project, fields: Fields) -> Answer:
+        """Add a class to the project and show the photo with it."""
+        with project.write() as transaction:
+            transaction.add_category(fields.text("name"), actor=self._actor)
+        return {"full": self._full(project, fields.whole("photo", low=1), _filter(fields))}
+
+    # -- answers -----------------------------------------------------------------------------
+
+    def _patch(self, project: Project, image_id: int, base: int, selected: int | None) -> Answer:
+        with project.read() as view:
+            present = {instance.id: instance for instance in view.instances(image_id)}
+            ids = view.category_ids()
+            changed = view.changed_instances(image_id, since=base)
+            return {
+                **_history(view, image_id),
+                "upsert": [_instance(present[one], ids) for one in changed if one in present],
+                "remove": [one for one in changed if one not in present],
+                "select": selected,
+                "counts": listing.counts(view),
+            }
+
+    def _full(self, project: Project, image_id: int | None, chosen: Filter) -> Answer:
+        with project.read() as view:
+            base = {
+                "classes": [
+                    {"id": number, "name": name, "rgb": list(colour(index))}
+                    for index, (number, name) in enumerate(view.category_names().items())
+                ],
+                "counts": listing.counts(view),
+                "project_name": view.setting("name", ""),
+            }
+            if image_id is None:
+                return {**base, "photo": None, "instances": [], "tags": [], "notes": []}
+            photo, ids = view.photo(image_id), view.category_ids()
+            answer = {
+                **base,
+                **_history(view, image_id),
+                "photo": photo.id,
+                "name": photo.file_name,
+                "image": self._image(project, photo),
+                "nav": self._nav(project, view, photo, chosen),
+                "tags": [ids[tag] for tag in view.tags(image_id)],
+                "instances": [_instance(one, ids) for one in view.instances(image_id)],
+            }
+        problem = file_problem(project, photo)
+        answer["notes"] = [*photo.notes, *([problem] if problem else [])]
+        with project.write() as transaction:
+            transaction.set_setting("position", photo.id)
+        self._session_of(project).prepare(photo.id, answer["nav"]["next"])
+        return answer
+
+    def _nav(self, project: Project, view: View, photo: Photo, chosen: Filter) -> Answer:
+        ids = listing.photo_ids(view, chosen)
+        before, after = listing.neighbours(ids, photo.id)
+        following = None if after is None else self._image(project, view.photo(after))["url"]
+        return {
+            "index": ids.index(photo.id) if photo.id in set(ids) else None,
+            "total": len(ids),
+            "prev": before,
+            "next": after,
+            "next_url": following,
+        }
+
+    def _image(self, project: Project, photo: Photo) -> Answer:
+        key = key_of(project.folder)
+        return {
+            "url": f"{self._root}/picture/{key}/{photo.id}?v={photo.sha256[:12]}",
+            "thumb": f"{self._root}/thumbnail/{key}/{photo.id}",
+            "w": photo.width,
+            "h": photo.height,
+        }
+
+
+def _code(error: AnnotatorError) -> str:
+    return CODES.get(type(error), "error")
+
+
+def _filter(fields: Fields) -> Filter:
+    inner = fields.optional_mapping("filter")
+    return Filter(inner.text("status", "all"), inner.optional_whole("cls"))
+
+
+def _history(view: View, image_id: int) -> Answer:
+    undoable, redoable = view.history(image_id)
+    return {
+        "rev": view.revision(image_id),
+        "can_undo": bool(undoable),
+        "can_redo": bool(redoable),
+        "undo_label": view.event(undoable[-1]).kind if undoable else None,
+        "redo_label": view.event(redoable[-1]).kind if redoable else None,
+    }
+
+
+def _instance(instance: Instance, category_ids: Mapping[str, int]) -> Answer:
+    return {
+        "id": instance.id,
+        "cls": None if instance.category is None else category_ids[instance.category],
+        "status": instance.status.value,
+        "score": instance.score,
+        "source": instance.source.checkpoint or instance.source.pipeline,
+        "box": list(instance.box),
+        "rle": None if instance.rle is None else instance.rle.as_dict(),
+        "points": [list(point) for point in instance.points],
+    }
+
+
+OPERATIONS: dict[str, Callable[[Operations, Project, Fields], Answer]] = {
+    "open": Operations.open_photo,
+    "step": Operations.step_photo,
+    "list": Operations.strip,
+    "get": Operations.same_photo,
+    "add_class": Operations.add_class,
+    **dict.fromkeys(ACTIONS, Operations.act),
+}

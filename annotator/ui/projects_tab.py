@@ -1,0 +1,239 @@
+"""The first screen: the projects, how proposing gets on in this one, and the way to a new one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from annotator import intake, jobs, listing, runs
+from annotator.store import Project
+from annotator.ui import render
+from annotator.workspace import Workspace, key_of
+from engine import pipelines
+from engine.errors import AnnotatorError
+from engine.photos import photo_files
+
+TAG_SOURCES = {"A CSV file": "csv", "Names of the folders": "folders", "No tags": "none"}
+PROPOSE, RESUME = "Propose boxes and masks", "Resume"
+TICK_SECONDS = 1.0
+
+
+class ProjectsTab:
+    """Builds the tab inside the current `gr.Blocks` context and holds its components."""
+
+    def __init__(self, workspace: Workspace, key: gr.State, *, actor: str) -> None:
+        self._workspace = workspace
+        self._actor = actor
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=420):
+                self.current = gr.Column(visible=False, elem_classes="t2-panel")
+                with self.current:
+                    self._build_run_panel(key)
+                gr.HTML('<h2 class="t2-title">Projects</h2>')
+                self.cards = gr.HTML(elem_id="projects")
+            with gr.Column(scale=2, min_width=360, elem_classes="t2-panel"):
+                self._build_form()
+
+    # -- proposing ---------------------------------------------------------------------------
+
+    def _build_run_panel(self, key: gr.State) -> None:
+        self.title = gr.HTML()
+        self.progress = gr.HTML(elem_id="run-progress")
+        with gr.Row():
+            self.pipeline = gr.Dropdown(
+                sorted(pipelines.PIPELINES), value=pipelines.DEFAULT, label="Pipeline", scale=2
+            )
+            self.start = gr.Button(PROPOSE, variant="primary", elem_id="start-run", scale=3)
+            self.stop = gr.Button("Stop", elem_id="stop-run", scale=1)
+        self.timer = gr.Timer(TICK_SECONDS, active=False)
+        self.run_outputs = [self.progress, self.start, self.stop, self.timer]
+        hidden: dict[str, Any] = {"show_progress": "hidden"}
+        self.start.click(self._start, [key, self.pipeline], self.run_outputs, **hidden)
+        self.stop.click(self._stop, [key], self.run_outputs, **hidden)
+        self.timer.tick(self.run_state, [key], self.run_outputs, **hidden)
+
+    def _start(self, key: str, pipeline: str) -> list[Any]:
+        def begin(project: Project) -> None:
+            options = asdict(pipelines.PIPELINES[pipeline].options())
+            with project.write() as transaction:
+                run = runs.resumable(transaction, pipeline=pipeline, options=options)
+                run_id = run.id if run else None
+                if run_id is None:
+                    photos = runs.select_photos(
+                        transaction, pipeline=pipeline, options=options, again=False
+                    )
+                    run_id = runs.start(
+                        transaction, pipeline=pipeline, options=options, photos=photos
+                    )
+            jobs.start_worker(project, run_id)
+
+        return self._then_state(key, begin)
+
+    def _stop(self, key: str) -> list[Any]:
+        def stop(project: Project) -> None:
+            with project.read() as view:
+                newest = next(iter(runs.all_runs(view)), None)
+            if newest is not None:
+                runs.cancel(project, newest.id)
+
+        return self._then_state(key, stop)
+
+    def _then_state(self, key: str, act: Callable[[Project], None]) -> list[Any]:
+        try:
+            act(self._workspace.get(key))
+        except AnnotatorError as error:
+            gr.Warning(str(error))
+        return self.run_state(key)
+
+    def run_state(self, key: str | None) -> list[Any]:
+        """The run panel as the store has it: progress, both buttons, whether to look again."""
+        if key is None:
+            return [gr.skip(), gr.skip(), gr.skip(), gr.Timer(active=False)]
+        with self._workspace.get(key).read() as view:
+            newest = next(iter(runs.all_runs(view)), None)
+            left = listing.counts(view)["empty"]
+        is_busy = newest is not None and newest.status in (runs.RUNNING, runs.WAITING)
+        resumes = newest is not None and not is_busy and newest.is_resumable
+        return [
+            render.run_progress(newest, photos_left=left),
+            gr.Button(RESUME if resumes else PROPOSE, interactive=not is_busy),
+            gr.Button(interactive=is_busy),
+            gr.Timer(active=is_busy),
+        ]
+
+    # -- the list ----------------------------------------------------------------------------
+
+    def show(self, key: str | None) -> list[Any]:
+        """Everything of the tab for the current project; see `outputs`."""
+        title = ""
+        if key is not None:
+            with self._workspace.get(key).read() as view:
+                title = f'<h2 class="t2-title">{render.escape(view.setting("name", ""))}</h2>'
+        return [
+            gr.Column(visible=key is not None),
+            title,
+            render.cards([self._card(folder) for folder in self._workspace.folders()], current=key),
+            *self.run_state(key),
+        ]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The components that `show` fills."""
+        return [self.current, self.title, self.cards, *self.run_outputs]
+
+    def _card(self, folder: Path) -> render.ProjectCard:
+        key = key_of(folder)
+        try:
+            with self._workspace.get(key).read() as view:
+                counts = listing.counts(view)
+                first = listing.page(view, listing.Filter(), offset=0, limit=1)
+                name = view.setting("name", folder.name)
+        except AnnotatorError as error:
+            return render.ProjectCard(key, folder.name, str(folder), 0, 0, 0, None, str(error))
+        return render.ProjectCard(
+            key=key,
+            name=name,
+            folder=str(folder),
+            photos=counts["all"],
+            todo=counts["todo"],
+            done=counts["done"],
+            first_photo=first[0].id if first else None,
+        )
+
+    # -- a new project -----------------------------------------------------------------------
+
+    def _build_form(self) -> None:
+        gr.HTML('<h2 class="t2-title">New project</h2>')
+        folder = gr.Textbox(
+            label="Folder of the photos", placeholder="/home/me/photos", elem_id="new-folder"
+        )
+        source = gr.Radio(list(TAG_SOURCES), value="A CSV file", label="Tags", elem_id="new-source")
+        tags = gr.Textbox(
+            label="Tags file",
+            info="CSV with the header file,labels; labels joined by ;",
+            placeholder="/home/me/tags.csv",
+            elem_id="new-tags",
+        )
+        check = gr.HTML(elem_id="new-check")
+        home = gr.Textbox(
+            label="Keep the project in",
+            info="A new folder; the photos stay where they are",
+            elem_id="new-home",
+        )
+        create = gr.Button("Create project", variant="primary", elem_id="new-create")
+        target = gr.Textbox(visible=False)
+        form = [folder, source, tags]
+        hidden: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
+        for field in form:
+            field.change(self._check, form, check, **hidden)
+        folder.change(_home_for, folder, home, **hidden)
+        source.change(lambda chosen: gr.Textbox(visible=chosen == "A CSV file"), source, tags)
+        created = create.click(self._create, [*form, home], [check, target])
+        created.success(None, target, None, js="(url) => { if (url) window.location.search = url }")
+
+    def _check(self, folder: str, source: str, tags: str) -> str:
+        if not folder.strip():
+            return ""
+        try:
+            names, skipped = photo_files(_path(folder))
+            csv = _path(tags) if TAG_SOURCES[source] == "csv" and tags.strip() else None
+            labels, problems = intake.read_tag_choice(
+                names, tags_file=csv, from_folders=TAG_SOURCES[source] == "folders"
+            )
+        except AnnotatorError as error:
+            return render.notice(str(error))
+        return render.tag_check(
+            photos=len(names),
+            skipped=len(skipped),
+            tagged=sum(bool(one) for one in labels.values()),
+            classes=sorted({label for one in labels.values() for label in one}),
+            problems=[f"line {problem.line}: {problem.text}" for problem in problems],
+        )
+
+    def _create(
+        self,
+        folder: str,
+        source: str,
+        tags: str,
+        home: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (gradio finds it by its default)
+    ) -> tuple[str, str]:
+        choice = TAG_SOURCES[source]
+        project = None
+        try:
+            if choice == "csv" and not tags.strip():
+                raise gr.Error("Give the tags file, or choose another source of tags.")
+            project = Project.create(_path(home), name=_path(folder).name)
+            report = intake.add_photos(
+                project,
+                _path(folder),
+                actor=self._actor,
+                tags_file=_path(tags) if choice == "csv" else None,
+                from_folders=choice == "folders",
+                on_progress=lambda done, total: progress((done, total), unit="photos"),
+            )
+        except AnnotatorError as error:
+            if project is not None:
+                project.discard()
+            return render.notice(str(error)), ""
+        key = self._workspace.remember(project.folder)
+        project.close()
+        if report.refused:
+            gr.Info(f"{len(report.refused)} files could not be opened; annotator status lists them")
+        return "", f"?project={key}&tab=projects"
+
+
+def _path(text: str) -> Path:
+    return Path(text.strip().strip('"')).expanduser()
+
+
+def _home_for(folder: str) -> str:
+    if not folder.strip():
+        return ""
+    name = re.sub(r"[^\w.-]+", "-", _path(folder).name) or "project"
+    return str(Path.home() / "tag2mask" / name)

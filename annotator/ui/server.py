@@ -1,0 +1,141 @@
+"""The web server: Gradio's pages, and the routes for photos and finished exports.
+
+Photos go out by the number of a photo in a project that is on the list, never by a path, so
+nothing outside of a project can be asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from annotator import pictures
+from annotator.assist import Assistant
+from annotator.exporting import EXPORTS
+from annotator.session import ReviewSession
+from annotator.store import Project
+from annotator.ui.blocks import build_blocks
+from annotator.ui.look import CSS, theme
+from annotator.ui.operations import Operations
+from annotator.views import Photo
+from annotator.workspace import Workspace
+from engine import segmenters
+from engine.errors import AnnotatorError, OptionError
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=3600"}
+
+
+def build_app(workspace: Workspace, *, actor: str, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
+    """The whole app for the projects of the workspace; answers only to these host names."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    # A page elsewhere can point its own name at this machine; it cannot forge the Host header.
+    allowed = ["*"] if "*" in hosts else list(hosts)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed)
+    assistant = Assistant(segmenters.build_best)
+    sessions = _Sessions(assistant)
+    operations = Operations(workspace, sessions.of, actor=actor)
+    _add_routes(app, workspace)
+    blocks = build_blocks(workspace, operations, actor=actor)
+    app.router.on_shutdown.append(assistant.close)
+    return gr.mount_gradio_app(
+        app,
+        blocks,
+        path="/",
+        theme=theme(),
+        css=CSS,
+        footer_links=[],
+        show_error=False,
+        run_history=False,
+        ssr_mode=False,
+    )
+
+
+class _Sessions:
+    """One review session a project, made when it is first needed."""
+
+    def __init__(self, assistant: Assistant) -> None:
+        self._assistant = assistant
+        self._sessions: dict[Path, ReviewSession] = {}
+        self._guard = threading.Lock()
+
+    def of(self, project: Project) -> ReviewSession:
+        with self._guard:
+            if project.folder not in self._sessions:
+                self._sessions[project.folder] = ReviewSession(project, self._assistant)
+            return self._sessions[project.folder]
+
+
+def _add_routes(app: FastAPI, workspace: Workspace) -> None:
+    Maker = Callable[[Project, Photo], tuple[Path, str]]
+
+    def send(make: Maker, key: str, image_id: int) -> Response:
+        try:
+            project = workspace.get(key)
+            with project.read() as view:
+                photo = view.photo(image_id)
+            path, media_type = make(project, photo)
+        except AnnotatorError as error:
+            return PlainTextResponse(str(error), status_code=404, headers=HEADERS)
+        return FileResponse(path, media_type=media_type, headers=HEADERS)
+
+    @app.get("/picture/{key}/{image_id}")
+    def picture(key: str, image_id: int) -> Response:
+        return send(pictures.picture, key, image_id)
+
+    @app.get("/thumbnail/{key}/{image_id}")
+    def thumbnail(key: str, image_id: int) -> Response:
+        return send(pictures.thumbnail, key, image_id)
+
+    @app.get("/export/{key}/{name}")
+    def export(key: str, name: str) -> Response:
+        try:
+            folder = workspace.get(key).folder / EXPORTS
+        except AnnotatorError as error:
+            return PlainTextResponse(str(error), status_code=404, headers=HEADERS)
+        listed = {path.name: path for path in folder.glob("*.json")} if folder.is_dir() else {}
+        if name not in listed:
+            return PlainTextResponse("no such export", status_code=404, headers=HEADERS)
+        headers = {**HEADERS, "Cache-Control": "no-store"}
+        return FileResponse(
+            listed[name], media_type="application/json", filename=name, headers=headers
+        )
+
+
+def serve(*, host: str, port: int, open_browser: bool, actor: str, address: str = "") -> None:
+    """Run the server until Ctrl-C; ``address`` is what follows the host in the opened page."""
+    hosts = LOOPBACK if host in LOOPBACK else ("*",)
+    _require_free(host, port)
+    workspace = Workspace()
+    app = build_app(workspace, actor=actor, hosts=hosts)
+    url = f"http://{'127.0.0.1' if host in LOOPBACK else host}:{port}/{address}"
+    if open_browser:
+        threading.Timer(1.0, webbrowser.open, [url]).start()
+    logger.warning("Tag2Mask is at %s  (Ctrl-C stops it; everything is saved)", url)
+    try:
+        uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)
+    finally:
+        workspace.close()
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OptionError(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another --port"
+            ) from error
