@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -56,7 +57,7 @@ def golden_masks() -> dict[str, Mask]:
 def describe(name: str, mask: Mask) -> dict[str, Any]:
     """What node compares with: bounds, area, number of holes, the pixels of the tight crop."""
     box = mask_to_box(mask)
-    crop = np.zeros((0, 0), bool)
+    crop: Mask = np.zeros((0, 0), bool)
     if box is not None:
         x0, y0, x1, y1 = (int(value) for value in box)
         crop = mask[y0:y1, x0:x1]
@@ -178,11 +179,15 @@ def test_gradio_knows_the_component_its_function_and_its_event() -> None:
     def review_op(op: dict[str, Any]) -> dict[str, Any]:
         return op
 
-    with gr.Blocks(analytics_enabled=False) as page:
-        component = canvas.ReviewCanvas(server_functions=[review_op], elem_id="review")
-        component.edited(lambda: None, None, None, show_progress="hidden")
+    async def build() -> tuple[canvas.ReviewCanvas, dict[str, Any]]:
+        # In a running loop, because Gradio would make one and leave it open.
+        with gr.Blocks(analytics_enabled=False) as page:
+            component = canvas.ReviewCanvas(server_functions=[review_op], elem_id="review")
+            component.edited(lambda: None, None, None, show_progress="hidden")
+        return component, page.get_config_file()
+
+    component, config = asyncio.run(build())
     assert component.api_info() == {"type": "object"}
-    config = page.get_config_file()
     (entry,) = [one for one in config["components"] if one["id"] == component._id]
     assert entry["type"] == "html"
     assert entry["props"]["server_fns"] == ["review_op"]

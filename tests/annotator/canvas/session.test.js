@@ -1,0 +1,165 @@
+// The conversation with the server, with the server played by a function.
+const test = require("node:test");
+const assert = require("node:assert");
+const { readFileSync } = require("node:fs");
+const path = require("node:path");
+const { SOURCES } = require("./sources.js");
+
+// The page joins the files into one function body; so does this.
+const joined = ["core.js", "document.js", "outbox.js", "session.js"]
+  .map((name) => readFileSync(path.join(SOURCES, name), "utf8").split("if (typeof module")[0])
+  .join("\n");
+const { createSession, visibleInstances } = new Function(
+  joined + "\nreturn { createSession, visibleInstances };")();
+
+const instance = (id, fields = {}) => ({
+  id, cls: 1, status: "proposed", score: 0.5, source: "x", box: [0, 0, 10, 10], rle: null,
+  points: [], ...fields,
+});
+const full = (fields = {}) => ({
+  photo: 1, name: "a.jpg", rev: 3, can_undo: false, can_redo: false, image: { w: 100, h: 80 },
+  nav: { index: 4, total: 9 }, counts: { todo: 1, done: 0, total: 1 }, tags: [1], notes: [],
+  classes: [{ id: 1, name: "cat", rgb: [1, 2, 3] }], instances: [instance(1), instance(2)],
+  ...fields,
+});
+
+/** A session whose server is `reply(op)`; resolves once the photo is open. */
+async function openSession(reply) {
+  const state = {
+    project: "p", filter: { status: "all", cls: null }, server: null, doc: null, selected: null,
+    hovered: null, recent: new Set(), navigating: false, chosenClass: null,
+    visible() { return visibleInstances(this.doc, this); },
+  };
+  const told = [];
+  const sent = [];
+  const ask = async (op) => {
+    sent.push(op);
+    if (op.op === "open" && !reply.opens) return { full: full() };
+    return reply(op);
+  };
+  const session = createSession(state, ask, {
+    photoChanged() {}, changed() {}, acknowledged() {},
+    tell: (text, kind, action) => told.push({ text, kind, action }),
+  });
+  session.open(null);
+  await session.outbox.idle();
+  return { state, session, told, sent };
+}
+
+test("opening selects the first open proposal", async () => {
+  const { state } = await openSession(() => undefined);
+  assert.deepEqual([state.doc.photo, state.selected, state.navigating], [1, 1, false]);
+});
+
+test("every operation carries its id, project, photo, revision and tab", async () => {
+  const { session, sent } = await openSession(() => ({ rev: 4 }));
+  session.edit({ op: "set_status", id: 1, status: "accepted" });
+  await session.outbox.idle();
+  const op = sent.at(-1);
+  assert.match(op.op_id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.deepEqual([op.project, op.photo, op.base_rev], ["p", 1, 3]);
+  assert.equal(op.tab, sent[0].tab);
+  assert.deepEqual(Object.keys(op).sort(),
+    ["base_rev", "id", "op", "op_id", "photo", "project", "status", "tab"]);
+});
+
+test("a second edit stays in sight when the first is answered", async () => {
+  const { state, session } = await openSession((op) => ({
+    rev: op.base_rev + 1, upsert: [instance(op.id, { status: op.status })],
+  }));
+  session.edit({ op: "set_status", id: 1, status: "accepted" });
+  session.edit({ op: "set_status", id: 2, status: "rejected" });
+  assert.deepEqual(state.doc.instances.map((one) => one.status), ["accepted", "rejected"]);
+  await session.outbox.idle();
+  assert.deepEqual(state.server.instances.map((one) => one.status), ["accepted", "rejected"]);
+  assert.equal(state.server.rev, 5);
+});
+
+test("a click on something that has no id yet waits for it", async () => {
+  const { state, session, sent } = await openSession((op) => ({
+    rev: op.base_rev + 1, upsert: [instance(50, { status: "drawn" })], select: 50,
+  }));
+  session.edit({ op: "click", id: null, cls: 1, point: [5, 5, 1] });
+  session.edit({ op: "click", id: state.selected, cls: 1, point: [9, 9, 0] });
+  assert.equal(state.doc.instances.at(-1).points.length, 2);
+  await session.outbox.idle();
+  assert.equal(sent.at(-1).id, 50);
+  assert.equal(state.selected, 50);
+});
+
+test("when a new instance is refused, what followed from it is dropped and counted", async () => {
+  const { state, session, told, sent } = await openSession(() => ({
+    error: { code: "review", message: "No mask here." },
+  }));
+  session.edit({ op: "click", id: null, cls: 1, point: [5, 5, 1] });
+  session.edit({ op: "click", id: state.selected, cls: 1, point: [9, 9, 0] });
+  await session.outbox.idle();
+  assert.equal(sent.length, 2, "the open and the first click");
+  assert.equal(told[0].text, "No mask here. 1 later change was not applied.");
+  assert.deepEqual(state.doc.instances.map((one) => one.id), [1, 2]);
+  assert.equal(state.selected, null);
+});
+
+test("a refusal takes the preview back and says why", async () => {
+  const { state, session, told } = await openSession(() => ({
+    error: { code: "review", message: "Choose a class first." },
+  }));
+  session.edit({ op: "set_status", id: 1, status: "accepted" });
+  await session.outbox.idle();
+  assert.equal(state.doc.instances[0].status, "proposed");
+  assert.deepEqual([told[0].text, told[0].kind], ["Choose a class first.", "error"]);
+  assert.equal(state.lastError.code, "review");
+});
+
+test("a conflict shows the photo as it is and says how many edits were left out", async () => {
+  const now = full({ rev: 8, instances: [instance(2)], nav: { index: 0, total: 99 } });
+  const { state, session, told } = await openSession(() => ({
+    error: { code: "conflict", message: "Another tab changed this photo." }, full: now,
+  }));
+  session.edit({ op: "set_status", id: 1, status: "accepted" });
+  session.edit({ op: "delete", id: 1 });
+  await session.outbox.idle();
+  assert.deepEqual(state.doc.instances.map((one) => one.id), [2]);
+  assert.match(told[0].text, /1 later change was not applied/);
+  assert.deepEqual(state.doc.nav, { index: 4, total: 9 }, "the place in the list is kept");
+});
+
+test("an edit that the server cannot do is taken back, with a second try on offer", async () => {
+  let works = false;
+  const { state, session, told, sent } = await openSession((op) => {
+    if (op.op === "get") return { full: full() };
+    return works ? { rev: 4, upsert: [instance(1, { status: "accepted" })] } : undefined;
+  });
+  session.edit({ op: "set_status", id: 1, status: "accepted" });
+  await session.outbox.idle();
+  assert.equal(state.doc.instances[0].status, "proposed");
+  assert.equal(told[0].action.label, "Try again");
+  works = true;
+  told[0].action.run();
+  await session.outbox.idle();
+  assert.equal(state.doc.instances[0].status, "accepted");
+  const tries = sent.filter((op) => op.op === "set_status");
+  assert.equal(tries[0].op_id, tries[1].op_id, "the server can tell that it is the same edit");
+});
+
+test("an address with a photo that is gone opens where the person stopped", async () => {
+  const reply = (op) => (op.photo === null
+    ? { full: full({ photo: 3 }) }
+    : { error: { code: "store", message: "photo 77 is unknown" } });
+  reply.opens = true;
+  const { state, session, told } = await openSession(reply);
+  Object.assign(state, { server: null, doc: null });
+  session.open(77);
+  await session.outbox.idle();
+  assert.equal(told[0].text, "photo 77 is unknown");
+  assert.equal(state.doc.photo, 3);
+});
+
+test("undo selects what it brought back", async () => {
+  const { state, session } = await openSession(() => ({
+    rev: 4, upsert: [instance(2, { status: "proposed" })], select: 2,
+  }));
+  session.edit({ op: "undo" });
+  await session.outbox.idle();
+  assert.equal(state.selected, 2);
+});
