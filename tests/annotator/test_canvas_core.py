@@ -176,13 +176,13 @@ def test_user_text_never_becomes_markup() -> None:
 
 
 def test_gradio_knows_the_component_its_function_and_its_event() -> None:
-    def review_op(op: dict[str, Any]) -> dict[str, Any]:
+    def answer(op: dict[str, Any]) -> dict[str, Any]:
         return op
 
     async def build() -> tuple[canvas.ReviewCanvas, dict[str, Any]]:
         # In a running loop, because Gradio would make one and leave it open.
         with gr.Blocks(analytics_enabled=False) as page:
-            component = canvas.ReviewCanvas(server_functions=[review_op], elem_id="review")
+            component = canvas.ReviewCanvas(review_op=answer, elem_id="review")
             component.edited(lambda: None, None, None, show_progress="hidden")
         return component, page.get_config_file()
 

@@ -6,10 +6,13 @@ takes one dict (``review_op``) and answers with what changed. ``session.js`` hol
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
 import gradio as gr
+
+ReviewOperation = Callable[[dict[str, Any]], dict[str, Any]]
 
 # In the order of their needs: pure logic, drawing, the conversation, the page, the wiring.
 SCRIPTS = (
@@ -46,9 +49,8 @@ def script() -> str:
 class ReviewCanvas(gr.HTML):
     """The whole review screen: tools, photo, lists, film strip.
 
-    Pass ``server_functions=[review_op]``, a function of exactly this name. It is called with one
-    dict an operation, in a thread, outside the queue, and has to answer mistakes as ``{"error":
-    {"code", "message"}}``, since Gradio swallows exceptions.
+    ``review_op`` is called with one dict an operation, in a thread, outside the queue. It has to
+    answer mistakes as ``{"error": {"code", "message"}}``, since Gradio swallows exceptions.
 
     The value is ``{"schema": 1, "project": key, "photo": id | None, "user": name, "filter":
     {"status", "cls"}}``, or None while no project is open. Any other value opens what it names, so
@@ -56,13 +58,20 @@ class ReviewCanvas(gr.HTML):
     component among the inputs of an event.
     """
 
-    def __init__(self, value: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        value: dict[str, Any] | None = None,
+        *,
+        review_op: ReviewOperation | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(
             value=value,
             html_template=read_asset("canvas.html"),
             css_template=read_asset("canvas.css"),
             js_on_load=script(),
             apply_default_css=False,
+            server_functions=None if review_op is None else [_named_for_the_page(review_op)],
             **options,
         )
 
@@ -77,3 +86,10 @@ class ReviewCanvas(gr.HTML):
     def example_value(self) -> Any:
         """An empty screen."""
         return None
+
+
+def _named_for_the_page(answer: ReviewOperation) -> ReviewOperation:
+    def review_op(op: dict[str, Any]) -> dict[str, Any]:
+        return answer(op)
+
+    return review_op  # the page calls it by this name, whatever the caller's function is called

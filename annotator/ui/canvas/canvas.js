@@ -155,9 +155,13 @@ function mountReview(element, { trigger, props, server, watch }) {
     }
     state.user = value.user || "";
     state.filter = { status: "all", cls: null, ...value.filter };
+    reopen(value.photo);
+  }
+
+  /** Open a photo, or look again at the one shown; the strip follows. */
+  function reopen(photo) {
     const here = state.hasPhoto() ? state.doc.photo : null;
-    // The same value again means that a job or another page changed something: look again.
-    session.open(value.photo === null || value.photo === undefined ? here : value.photo, () => {
+    session.open(photo === null || photo === undefined ? here : photo, () => {
       strip.reset(state.nav().total);
       if (state.hasPhoto()) strip.show(state.doc.photo, state.nav().index, state.nav().total);
     });
@@ -220,6 +224,10 @@ function mountReview(element, { trigger, props, server, watch }) {
   window.addEventListener("online", () => session.outbox.retryNow(), { signal });
   labelButtons(root);
   watch("value", openFromValue);
+  // The page says when its tab is shown again: proposals may have come in meanwhile.
+  window.addEventListener("t2m:shown", () => {
+    if (state.project && root.isConnected && !state.navigating) reopen(null);
+  }, { signal });
   root.__review = debugHandle({ state, session, stage, isPainting: () => painting });
   render();
   openFromValue();
