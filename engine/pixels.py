@@ -70,5 +70,5 @@ def _stretched(values: NDArray, lowest: float, highest: float) -> NDArray[np.uin
     span = highest - lowest
     if span <= 0:
         return np.zeros(values.shape, dtype=np.uint8)
-    scaled = (values.astype(np.float64) - lowest) * (255.0 / span)
+    scaled = (values.astype(np.float64) - lowest) * 255.0 / span
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)

@@ -22,7 +22,7 @@ def checked_rle(value: Mapping[str, Any], *, size: tuple[int, int]) -> Rle:
 
     FormatError, without the place where it happened, for another size or broken counts.
     """
-    if list(value.get("size", ())) != list(size):
+    if value.get("size") not in (list(size), tuple(size)):
         raise FormatError(f"RLE of size {value.get('size')!r} on a picture of (h, w) {size}")
     counts, pixels = value.get("counts"), size[0] * size[1]
     if isinstance(counts, str):

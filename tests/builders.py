@@ -1,0 +1,55 @@
+"""Instances, photos and masks for tests; what a test does not care for is filled in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from engine.geometry import mask_to_box, mask_to_rle
+from engine.types import PERSON, Instance, LabeledImage, Mask, Status
+
+# A busy machine is no defect: only the results count, pytest-timeout stops what hangs.
+settings.register_profile("tag2mask", deadline=None)
+settings.load_profile("tag2mask")
+
+
+def make_mask(*boxes: tuple[int, int, int, int], height: int = 30, width: int = 40) -> Mask:
+    """True inside the half-open boxes x0, y0, x1, y1."""
+    mask = np.zeros((height, width), dtype=bool)
+    for x0, y0, x1, y1 in boxes:
+        mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def make_instance(mask: Mask | None = None, **fields: Any) -> Instance:
+    """An accepted cat; with a mask, its box is the mask's."""
+    if mask is not None:
+        fields = {"rle": mask_to_rle(mask), "box": mask_to_box(mask), **fields}
+    given = {"box": (2.0, 3.0, 12.0, 9.0), "category": "cat", "status": Status.ACCEPTED}
+    return Instance(**{**given, "source": PERSON, **fields})
+
+
+def make_image(*instances: Instance, **fields: Any) -> LabeledImage:
+    """A photo of 40 x 30 pixels."""
+    given = {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}
+    return LabeledImage(**{**given, **fields}, instances=instances)
+
+
+def masks(longest_side: int = 16) -> st.SearchStrategy[Mask]:
+    """Any bool mask from 1 x 1 up, empty and full ones too."""
+    shapes = arrays.array_shapes(min_dims=2, max_dims=2, max_side=longest_side)
+    return arrays.arrays(np.bool_, shapes)
+
+
+def masks_with_pixels(longest_side: int = 16) -> st.SearchStrategy[Mask]:
+    """Any bool mask with at least one pixel."""
+    return masks(longest_side).filter(lambda mask: bool(mask.any()))
+
+
+decoding_warns = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+"""For tests that decode RLE: pycocotools 2.0.11 does not know numpy 2's `copy` keyword."""
