@@ -16,13 +16,28 @@ from typing import Any
 
 from annotator.store import Project
 from annotator.views import Photo
-from engine import photos
+from engine import checkpoints, photos, segmenters
 from engine.errors import AnnotatorError
 from engine.segmenters.interface import Segmenter
 
 logger = logging.getLogger(__name__)
 
 KEPT = 4  # prepared photos: the one on screen, both neighbours and one more
+
+
+def build_segmenter() -> Segmenter:
+    """The best segmenter for clicks on this machine, out of those whose weights are here.
+
+    On a GPU the largest SAM. On a CPU the smallest: ViT-H encodes a photo in half a minute there.
+    """
+    sams = [name for name in segmenters.available() if name in checkpoints.WEIGHTS]
+    if not sams:
+        return segmenters.build("classical")
+    import torch  # seconds to import, and only SAM needs it
+
+    if torch.cuda.is_available():
+        return segmenters.build(sams[-1], device="cuda")
+    return segmenters.build(sams[0])
 
 
 class Assistant:

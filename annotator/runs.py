@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, exists, func, insert, select, update
@@ -24,7 +25,7 @@ from engine.geometry import iou_boxes
 from engine.types import Instance, Status
 
 WAITING, RUNNING, DONE, CANCELLED, FAILED = "waiting", "running", "done", "cancelled", "failed"
-INTERRUPTED = "interrupted"  # never stored: a running run whose process is gone
+INTERRUPTED = "interrupted"  # never stored: its worker is gone, or never came
 RESUMABLE = frozenset({INTERRUPTED, CANCELLED, FAILED, WAITING})
 
 STALE_SECONDS = 60.0  # a worker beats at every photo
@@ -131,6 +132,9 @@ def process_is_alive(process: int | None) -> bool:
 
 
 def _status(row: Row[Any]) -> str:
+    if row.status == WAITING:
+        age = datetime.now(UTC) - datetime.fromisoformat(row.created_at)
+        return WAITING if age.total_seconds() < STALE_SECONDS else INTERRUPTED
     if row.status != RUNNING:
         return str(row.status)
     fresh = row.heartbeat_at is not None and time.time() - row.heartbeat_at < STALE_SECONDS

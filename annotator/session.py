@@ -59,19 +59,20 @@ class ReviewSession:
         return self._change(context, kind, instance_id, rule)
 
     def accept_all(self, context: Context, *, min_score: float = 0.0) -> int:
-        """Accept every proposal of the photo with at least this score; how many there were."""
+        """Accept every proposal of the photo that has a class and at least this score; how many."""
         with self.project.write() as transaction:
-            proposals = [
-                instance
+            accepted = [
+                review.accept(instance)
                 for instance in transaction.instances(context.image_id)
-                if instance.status is Status.PROPOSED and (instance.score or 0.0) >= min_score
+                if instance.status is Status.PROPOSED
+                and instance.category is not None
+                and (instance.score or 0.0) >= min_score
             ]
-            if not proposals:
-                raise ReviewError("nothing on this photo waits for a decision")
-            accepted = [review.accept(instance) for instance in proposals]
+            if not accepted:
+                raise ReviewError("nothing on this photo that has a class waits for a decision")
             changes = _rows_changed(transaction, context, accepted)
             _write(transaction, context, "accept all", changes)
-        return len(proposals)
+        return len(accepted)
 
     def set_class(self, context: Context, instance_id: int, category: str) -> int:
         """Give an instance another class of the project."""

@@ -26,7 +26,7 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
 
     with gr.Blocks(title="Tag2Mask", analytics_enabled=False) as blocks:
         key = gr.State(None)
-        header = gr.HTML(elem_id="header")
+        header = gr.HTML(elem_id="header", padding=False)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Projects", id="projects") as projects:
                 projects_tab = ProjectsTab(workspace, key, actor=actor)

@@ -29,7 +29,7 @@ class ExportTab:
     def __init__(self, workspace: Workspace, key: gr.State) -> None:
         self._workspace = workspace
         with gr.Column(elem_classes="t2-panel t2-narrow"):
-            gr.HTML('<h2 class="t2-title">Export</h2>')
+            gr.HTML('<h2 class="t2-title">Export</h2>', padding=False)
             file_format = gr.Dropdown(list(FORMATS), value="COCO JSON", label="Format")
             statuses = gr.CheckboxGroup(
                 list(STATUSES),
@@ -39,7 +39,7 @@ class ExportTab:
                 elem_id="export-statuses",
             )
             write = gr.Button("Export", variant="primary", elem_id="export-write")
-            result = gr.HTML(elem_id="export-result")
+            result = gr.HTML(elem_id="export-result", padding=False)
         write.click(self._write, [key, file_format, statuses], result, show_progress="minimal")
 
     def _write(self, key: str | None, file_format: str, choices: list[str]) -> str:

@@ -161,7 +161,7 @@ class Operations:
                 "upsert": [_instance(present[one], ids) for one in changed if one in present],
                 "remove": [one for one in changed if one not in present],
                 "select": selected,
-                "counts": listing.counts(view),
+                "counts": _counts(view),
             }
 
     def _full(self, project: Project, image_id: int | None, chosen: Filter) -> Answer:
@@ -171,7 +171,7 @@ class Operations:
                     {"id": number, "name": name, "rgb": list(colour(index))}
                     for index, (number, name) in enumerate(view.category_names().items())
                 ],
-                "counts": listing.counts(view),
+                "counts": _counts(view),
                 "project_name": view.setting("name", ""),
             }
             if image_id is None:
@@ -223,6 +223,11 @@ def _code(error: AnnotatorError) -> str:
 def _filter(fields: Fields) -> Filter:
     inner = fields.optional_mapping("filter")
     return Filter(inner.text("status", "all"), inner.optional_whole("cls"))
+
+
+def _counts(view: View) -> Answer:
+    counts = listing.counts(view)
+    return {**counts, "total": counts["all"]}
 
 
 def _history(view: View, image_id: int) -> Answer:

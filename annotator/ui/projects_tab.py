@@ -34,16 +34,16 @@ class ProjectsTab:
                 self.current = gr.Column(visible=False, elem_classes="t2-panel")
                 with self.current:
                     self._build_run_panel(key)
-                gr.HTML('<h2 class="t2-title">Projects</h2>')
-                self.cards = gr.HTML(elem_id="projects")
+                gr.HTML('<h2 class="t2-title">Projects</h2>', padding=False)
+                self.cards = gr.HTML(elem_id="projects", padding=False)
             with gr.Column(scale=2, min_width=360, elem_classes="t2-panel"):
                 self._build_form()
 
     # -- proposing ---------------------------------------------------------------------------
 
     def _build_run_panel(self, key: gr.State) -> None:
-        self.title = gr.HTML()
-        self.progress = gr.HTML(elem_id="run-progress")
+        self.title = gr.HTML(padding=False)
+        self.progress = gr.HTML(elem_id="run-progress", padding=False)
         with gr.Row():
             self.pipeline = gr.Dropdown(
                 sorted(pipelines.PIPELINES), value=pipelines.DEFAULT, label="Pipeline", scale=2
@@ -148,7 +148,7 @@ class ProjectsTab:
     # -- a new project -----------------------------------------------------------------------
 
     def _build_form(self) -> None:
-        gr.HTML('<h2 class="t2-title">New project</h2>')
+        gr.HTML('<h2 class="t2-title">New project</h2>', padding=False)
         folder = gr.Textbox(
             label="Folder of the photos", placeholder="/home/me/photos", elem_id="new-folder"
         )
@@ -159,7 +159,7 @@ class ProjectsTab:
             placeholder="/home/me/tags.csv",
             elem_id="new-tags",
         )
-        check = gr.HTML(elem_id="new-check")
+        check = gr.HTML(elem_id="new-check", padding=False)
         home = gr.Textbox(
             label="Keep the project in",
             info="A new folder; the photos stay where they are",

@@ -20,7 +20,7 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from annotator import pictures
-from annotator.assist import Assistant
+from annotator.assist import Assistant, build_segmenter
 from annotator.exporting import EXPORTS
 from annotator.session import ReviewSession
 from annotator.store import Project
@@ -29,7 +29,6 @@ from annotator.ui.look import CSS, theme
 from annotator.ui.operations import Operations
 from annotator.views import Photo
 from annotator.workspace import Workspace
-from engine import segmenters
 from engine.errors import AnnotatorError, OptionError
 
 logger = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ def build_app(workspace: Workspace, *, actor: str, hosts: tuple[str, ...] = LOOP
     # A page elsewhere can point its own name at this machine; it cannot forge the Host header.
     allowed = ["*"] if "*" in hosts else list(hosts)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed)
-    assistant = Assistant(segmenters.build_best)
+    assistant = Assistant(build_segmenter)
     sessions = _Sessions(assistant)
     operations = Operations(workspace, sessions.of, actor=actor)
     _add_routes(app, workspace)

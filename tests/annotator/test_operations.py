@@ -1,0 +1,229 @@
+"""The JSON door of the review screen: what it answers, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from annotator import runs
+from annotator.assist import Assistant
+from annotator.session import ReviewSession
+from annotator.store import Project
+from annotator.ui.operations import OPERATIONS, Operations
+from annotator.workspace import Workspace
+from tests.fakes import SquareSegmenter, proposal
+
+
+class Page:
+    """What the browser does: sends operations, remembers the revision."""
+
+    def __init__(self, operations: Operations, key: str) -> None:
+        self._operations = operations
+        self._key = key
+        self.photo: int | None = None
+        self.revision = 0
+
+    def send(self, op: str, **fields: Any) -> dict[str, Any]:
+        message = {
+            "op": op,
+            "op_id": str(uuid4()),
+            "project": self._key,
+            "photo": self.photo,
+            "base_rev": self.revision,
+            "tab": "t",
+            **fields,
+        }
+        # Over the wire and back, so that nothing but JSON passes.
+        answer = json.loads(json.dumps(self._operations.handle(json.loads(json.dumps(message)))))
+        full = answer.get("full")
+        if full and full["photo"]:
+            self.photo, self.revision = full["photo"], full["rev"]
+        elif "rev" in answer:
+            self.revision = answer["rev"]
+        return answer
+
+
+@pytest.fixture
+def operations(project: Project) -> Iterator[Operations]:
+    workspace = Workspace()
+    workspace.remember(project.folder)
+    assistant = Assistant(SquareSegmenter)
+    yield Operations(workspace, lambda one: ReviewSession(one, assistant), actor="tester")
+    assistant.close()
+    workspace.close()
+
+
+@pytest.fixture
+def page(operations: Operations, project: Project) -> Page:
+    with project.write() as transaction:
+        run_id = runs.start(transaction, pipeline="classical", options={}, photos=[1, 2])
+    found = [proposal((10, 10, 50, 50)), proposal((60, 10, 90, 50), category=None)]
+    runs.record_photo(project, run_id, 1, instances=found, seconds=0.1)
+    return Page(operations, Workspace().remember(project.folder))
+
+
+def test_opening_shows_the_photo_with_everything_on_it(page: Page) -> None:
+    full = page.send("open")["full"]
+    assert (full["photo"], full["name"]) == (1, "a.png")
+    assert (full["image"]["w"], full["image"]["h"]) == (120, 90)
+    assert [one["status"] for one in full["instances"]] == ["proposed", "proposed"]
+    assert [one["cls"] for one in full["instances"]] == [1, None]
+    assert full["tags"] == [1]
+    assert [one["name"] for one in full["classes"]] == ["cat", "dog"]
+    assert full["nav"] == {
+        "index": 0,
+        "total": 4,
+        "prev": None,
+        "next": 2,
+        "next_url": full["nav"]["next_url"],
+    }
+    assert (full["can_undo"], full["can_redo"]) == (False, False)
+
+
+def test_an_edit_answers_with_what_changed_only(page: Page) -> None:
+    page.send("open")
+    answer = page.send("set_status", id=1, status="accepted")
+    assert [one["id"] for one in answer["upsert"]] == [1]
+    assert answer["upsert"][0]["status"] == "accepted"
+    assert answer["remove"] == []
+    assert answer["can_undo"]
+    assert answer["undo_label"] == "accept"
+
+
+def test_deleting_names_what_is_gone_and_undo_brings_it_back(page: Page) -> None:
+    page.send("open")
+    assert page.send("delete", id=1)["remove"] == [1]
+    answer = page.send("undo")
+    assert [one["id"] for one in answer["upsert"]] == [1]
+    assert answer["select"] == 1
+
+
+def test_new_objects_are_selected(page: Page) -> None:
+    page.send("open")
+    answer = page.send("add_box", cls=2, box=[5, 60, 30, 80])
+    (made,) = answer["upsert"]
+    assert (made["id"], made["status"], made["cls"]) == (answer["select"], "drawn", 2)
+    answer = page.send("click", id=made["id"], cls=2, point=[40, 70, 1])
+    assert answer["upsert"][0]["points"] == [[40, 70, 1]]
+    answer = page.send("brush", id=None, cls=1, mode="add", radius=3, pts=[[100, 70], [110, 70]])
+    assert answer["select"] not in (None, made["id"])
+
+
+def test_a_second_tab_is_told_and_shown_the_photo_as_it_is(
+    page: Page, operations: Operations
+) -> None:
+    other = Page(operations, page._key)
+    page.send("open")
+    other.send("open")
+    page.send("set_status", id=1, status="accepted")
+    answer = other.send("set_status", id=1, status="rejected")
+    assert answer["error"]["code"] == "conflict"
+    assert "changed elsewhere" in answer["error"]["message"]
+    assert answer["full"]["instances"][0]["status"] == "accepted"
+    again = other.send("set_status", id=1, status="rejected")
+    assert again["upsert"][0]["status"] == "rejected"
+
+
+def test_a_retry_of_the_same_operation_acts_once(page: Page, project: Project) -> None:
+    page.send("open")
+    base = page.revision
+    first = page.send("add_box", op_id="same", cls=1, box=[1, 1, 20, 20], base_rev=base)
+    again = page.send("add_box", op_id="same", cls=1, box=[1, 1, 20, 20], base_rev=base)
+    assert first["select"] is not None
+    assert len(again["full"]["instances"]) == 3
+    project.check_journal()
+
+
+def test_step_walks_through_the_list_and_says_where_it_ends(page: Page) -> None:
+    page.send("open")
+    assert page.send("step", dir=1)["full"]["name"] == "b.png"
+    page.send("step", dir=-1)
+    assert page.send("step", dir=-1)["error"]["message"] == "this is the first photo"
+
+
+def test_a_filter_without_photos_is_an_empty_answer(page: Page) -> None:
+    full = page.send("open", filter={"status": "rejected", "cls": None})["full"]
+    assert full["photo"] is None
+    assert full["counts"]["all"] == 4
+
+
+def test_the_filmstrip_comes_in_pages(page: Page) -> None:
+    answer = page.send("list", offset=1, limit=2, filter={"status": "all", "cls": None})
+    assert (answer["total"], [one["id"] for one in answer["items"]]) == (4, [2, 3])
+    assert answer["items"][0]["thumb"].startswith("/thumbnail/")
+
+
+def test_the_position_is_kept_on_the_server(page: Page, operations: Operations) -> None:
+    page.send("open", photo=3)
+    assert Page(operations, page._key).send("open")["full"]["photo"] == 3
+
+
+def test_a_class_can_be_added_on_the_way(page: Page) -> None:
+    page.send("open")
+    full = page.send("add_class", name="owl")["full"]
+    assert [one["name"] for one in full["classes"]] == ["cat", "dog", "owl"]
+    assert page.send("set_class", id=2, cls=3)["upsert"][0]["status"] == "edited"
+
+
+def test_a_photo_that_is_gone_is_said_and_its_objects_still_show(
+    page: Page, project: Project
+) -> None:
+    with project.read() as view:
+        project.photo_path(view.photo(1)).unlink()
+    full = page.send("open", photo=1)["full"]
+    assert "was it moved?" in full["notes"][0]
+    assert len(full["instances"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("op", "fields", "says"),
+    [
+        ("fly", {}, "operation 'fly' is unknown"),
+        ("set_status", {"id": 1, "status": "great"}, "status 'great' is unknown"),
+        ("set_status", {"id": "1", "status": "accepted"}, "field 'id'"),
+        ("set_status", {"id": True, "status": "accepted"}, "field 'id'"),
+        ("set_status", {"id": 777, "status": "accepted"}, "object 777 is not on this photo"),
+        ("set_box", {"id": 1, "box": [1, 2, 3]}, "field 'box'"),
+        ("set_box", {"id": 1, "box": [1, 2, "3", 4]}, "field 'box'"),
+        ("set_box", {"id": 1, "box": [9, 9, 3, 4]}, "no area"),
+        ("set_box", {"id": 1, "box": [1, 2, 1e300, 4]}, "field 'box'"),
+        ("click", {"id": 1, "point": [1, 1, 5]}, "a click is 1"),
+        ("brush", {"id": 1, "mode": "add", "radius": 0, "pts": [[1, 1]]}, "field 'radius'"),
+        ("brush", {"id": 1, "mode": "add", "radius": 3, "pts": []}, "field 'pts'"),
+        ("brush", {"id": 1, "mode": "spray", "radius": 3, "pts": [[1, 1]]}, "brush mode 'spray'"),
+        ("set_class", {"id": 1, "cls": 99}, "no class number 99"),
+        ("open", {"photo": 99}, "no photo number 99"),
+        ("open", {"filter": {"status": "nice"}}, "filter 'nice' is unknown"),
+        ("open", {"filter": 7}, "expected an object"),
+        ("open", {"project": "elsewhere"}, "not on the list"),
+        ("list", {"offset": 0, "limit": 100000}, "field 'limit'"),
+        ("accept_all", {"min_score": 7}, "field 'min_score'"),
+        ("add_class", {"name": ""}, "field 'name'"),
+        ("redo", {}, "nothing to redo"),
+    ],
+)
+def test_nonsense_is_refused_with_a_sentence(
+    page: Page, project: Project, op: str, fields: dict[str, Any], says: str
+) -> None:
+    page.send("open")
+    with project.read() as view:
+        before = list(view.events())
+    assert says in page.send(op, **fields)["error"]["message"]
+    with project.read() as view:
+        assert list(view.events()) == before
+
+
+@pytest.mark.parametrize("message", [None, 7, "open", [], {}, {"op": None}, {"op": "open"}])
+def test_a_message_that_is_no_operation_is_refused(operations: Operations, message: Any) -> None:
+    assert "error" in operations.handle(message)
+
+
+def test_every_operation_has_been_named_in_the_door() -> None:
+    assert set(OPERATIONS) == {
+        *("open", "step", "list", "get", "add_class", "set_status", "accept_all", "set_class"),
+        *("set_box", "add_box", "click", "brush", "delete", "clear_points", "undo", "redo"),
+    }

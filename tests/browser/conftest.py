@@ -1,0 +1,140 @@
+"""A real server as its own process, and a real Chromium that drives it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from annotator.sample import make_sample
+from annotator.workspace import Workspace, key_of
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_SECONDS = 90
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """`annotator serve` on a port of its own; can be killed and started again on the same one."""
+
+    def __init__(self, folder: Path, state: Path) -> None:
+        self.folder = folder
+        self.state = state
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def key(self) -> str:
+        return key_of(self.folder)
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "annotator", "serve", str(self.folder)]
+        command += ["--port", str(self.port), "--no-browser"]
+        environment = {
+            **os.environ,
+            "XDG_STATE_HOME": str(self.state),
+            "XDG_CACHE_HOME": str(self.state / "cache"),
+        }
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                assert self.process.stderr is not None
+                raise AssertionError(f"the server ended: {self.process.stderr.read().decode()}")
+            try:
+                with urllib.request.urlopen(self.url + "config", timeout=5):
+                    return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.1)
+        raise AssertionError(f"the server did not answer within {START_SECONDS} s")
+
+    def kill(self) -> None:
+        """As a crash does it: no chance to clean up."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self._collect()
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self._collect()
+
+    def _collect(self) -> None:
+        assert self.process is not None
+        self.process.wait(timeout=30)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        self.process = None
+
+
+@pytest.fixture(scope="session")
+def sample_made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample project with its proposals; copy it before changing it."""
+    return make_sample(tmp_path_factory.mktemp("sample") / "sample", actor="tester")
+
+
+@pytest.fixture
+def sample(sample_made_once: Path, tmp_path: Path) -> Path:
+    """A fresh copy of the sample project."""
+    return Path(shutil.copytree(sample_made_once, tmp_path / "sample"))
+
+
+@pytest.fixture
+def server(sample: Path, tmp_path: Path) -> Iterator[Server]:
+    state = tmp_path / "server-state"
+    Workspace(state / "tag2mask").remember(sample)
+    running = Server(sample, state)
+    running.start()
+    yield running
+    if running.process is not None:
+        running.stop()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[sync_api.BrowserContext]:
+    """A browser with nothing in it, 1280 by 800."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch_persistent_context(
+            tmp_path / "browser",
+            executable_path=chromium,
+            headless=True,
+            args=FLAGS,
+            viewport={"width": 1280, "height": 800},
+        )
+        opened.set_default_timeout(20_000)
+        yield opened
+        opened.close()
