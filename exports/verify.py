@@ -176,11 +176,14 @@ def _wrong_class(coco: COCO, entry: dict[str, Any], annotation: Annotation) -> l
 def _distance(coco: COCO, entry: dict[str, Any], annotation: Annotation) -> tuple[float, float]:
     """Largest error of a box side in pixels, and IoU of the masks (1.0 where none is meant).
 
-    FormatError where pycocotools could not use the box or the segmentation.
+    FormatError where pycocotools could not use box, area or segmentation.
     """
     box = entry.get("bbox")
     if not (isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) for v in box)):
         raise FormatError(f"{annotation}: its bbox is {box!r}, not four numbers")
+    area = box_and_area(annotation)[1]
+    if type(entry.get("area")) is not float or abs(entry["area"] - area) > BOX_ERROR:
+        raise FormatError(f"{annotation}: its area is {entry.get('area')!r}, not {area!r}")
     x, y, width, height = box
     sides = zip((x, y, x + width, y + height), _meant_box(annotation), strict=True)
     # To the decimals of the file: 0.1 + 0.2 is no error.

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from engine.errors import PhotoError
 from engine.photos import PIXEL_LIMIT, find_photos, inspect, load
@@ -316,6 +316,34 @@ def test_a_damaged_file_loads_or_is_refused_and_nothing_else(
         return
     assert shown.ndim == 3
     assert shown.shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Failed to decode frame 0"),  # AVIF
+        IndexError("index out of range"),  # counting the pictures of a GIF
+        KeyError(10825),  # and of a TIFF
+        struct.error("unpack_from requires a buffer of at least 9 bytes"),
+        OverflowError("int too large to convert to float"),
+        EOFError("no more images"),
+        zlib.error("incorrect header check"),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+def test_rare_errors_of_decoders_are_refusals_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    path = saved(tmp_path, encoded(CORNERS, "BMP"))
+    for place, method in ((ImageFile.ImageFile, "load"), (Image.Image, "convert")):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, method, fail)
+            with pytest.raises(PhotoError, match=r"damaged|not enough memory"):
+                load(path)
 
 
 def test_threads_read_alike_and_leave_the_filters_of_warnings_alone(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.cocoeval import COCOeval
 
 from engine.errors import FormatError
 from engine.types import LabeledImage, Status
@@ -110,6 +111,8 @@ def setting(**fields: Any) -> Callable[[dict[str, Any]], None]:
         (setting(segmentation=[3, 3, 12, 3, 12, 9]), "its segmentation is broken"),
         (setting(segmentation={"size": [30, 40], "counts": "zzzz"}), "its segmentation is broken"),
         (setting(bbox=None), "its bbox is None"),
+        (setting(area=None), "its area is None, not 54.0"),
+        (setting(area=55.0), "its area is 55.0, not 54.0"),
         (setting(id=0), "an id is no whole number from 1"),
         (setting(id=2), "annotations: id 2 is there more than once"),
     ],
@@ -150,6 +153,22 @@ def test_a_file_of_other_photos_or_objects_is_told(
     images = three_photos()
     report = verify_coco(written(tmp_path, images), change(images))
     assert any(problem in found for found in report.problems), report.problems
+
+
+def test_a_file_that_fails_its_own_evaluation_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LosesBoxes(COCOeval):
+        def evaluate(self) -> None:
+            for detection in self.cocoDt.dataset["annotations"]:
+                detection["bbox"] = [39, 29, 1, 1]
+            super().evaluate()
+
+    monkeypatch.setattr("exports.verify.COCOeval", LosesBoxes)
+    images = three_photos()
+    report = verify_coco(written(tmp_path, images), images)
+    assert report.self_ap == 0.0
+    assert report.problems == ("evaluated against itself it gets AP 0.000, not 1.0",)
 
 
 @pytest.mark.parametrize(
