@@ -28,7 +28,6 @@ function createActions(parts) {
     parts.viewChanged();
   }
 
-  const canEdit = () => state.hasPhoto() && !state.navigating;
   const byId = (id) => state.doc.instances.find((one) => String(one.id) === String(id)) || null;
 
   function advance(from) {
@@ -40,7 +39,7 @@ function createActions(parts) {
 
   /** The instance a decision is about; selects the first open one where nothing is selected. */
   function subject() {
-    if (!canEdit()) return null;
+    if (!state.canEdit()) return null;
     const one = state.selectedInstance();
     if (one) return one;
     const first = nextOpen(state.visible(), null);
@@ -69,7 +68,7 @@ function createActions(parts) {
   }
 
   function acceptAll() {
-    if (!canEdit()) return;
+    if (!state.canEdit()) return;
     const open = state.openInstances();
     const ready = open.filter((one) => one.cls !== null);
     if (!open.length) return tell("Nothing is left to accept here.");
@@ -88,7 +87,7 @@ function createActions(parts) {
     if (!found) return;
     state.chosenClass = found.id;
     const one = state.selectedInstance();
-    if (one && canEdit() && one.cls !== found.id) {
+    if (one && state.canEdit() && one.cls !== found.id) {
       session.edit({ op: "set_class", id: one.id, cls: found.id });
     }
     parts.render();
@@ -103,7 +102,7 @@ function createActions(parts) {
 
   function findOrAddClass(name) {
     const wanted = name.trim();
-    if (!wanted || !canEdit()) return false;
+    if (!wanted || !state.canEdit()) return false;
     const lower = wanted.toLowerCase();
     const exact = state.doc.classes.find((one) => one.name.toLowerCase() === lower);
     const starts = state.doc.classes.filter((one) => one.name.toLowerCase().includes(lower));
@@ -167,19 +166,19 @@ function createActions(parts) {
   }
 
   function history(op, allowed) {
-    if (!canEdit()) return;
+    if (!state.canEdit()) return;
     if (!allowed && !session.outbox.edits().length) tell("Nothing to " + op + " on this photo.");
     else session.edit({ op });
   }
 
   function clearPoints() {
     const one = state.selectedInstance();
-    if (!canEdit() || !one || !one.points.length) return tell("The selection has no clicks to clear.");
+    if (!state.canEdit() || !one || !one.points.length) return tell("The selection has no clicks to clear.");
     session.edit({ op: "clear_points", id: one.id });
   }
 
   const onThis = (run) => (id) => {
-    const one = canEdit() && byId(id);
+    const one = state.canEdit() && byId(id);
     if (one) run(one);
   };
 

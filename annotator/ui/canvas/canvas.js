@@ -24,7 +24,10 @@ function newState() {
     photo: { full: null, thumb: null, failed: false, settled: true }, drag: null, cursor: null,
     navigating: false, unreachable: false, lastError: null, message: "",
     tool() { return this.heldTool || this.chosenTool; },
-    hasPhoto() { return Boolean(this.doc && this.doc.photo); },
+    /** Whether a photo is on screen; not where the filter matches none and a message covers it. */
+    hasPhoto() { return Boolean(this.doc && this.doc.photo && this.nav().total > 0); },
+    /** Nobody decides about a photo that is not to be seen. */
+    canEdit() { return this.hasPhoto() && !this.navigating && !this.photo.failed; },
     nav() { return (this.doc && this.doc.nav) || { index: null, total: 0 }; },
     visible() {
       const shown = this.showRejected || this.filter.status === "rejected";
@@ -179,7 +182,6 @@ function mountReview(element, { trigger, props, server, watch }) {
     hover: (id) => { if (state.hovered !== id) { state.hovered = id; repaint(); } },
     tell: (text) => chrome.tell(text),
     focus: () => stage.focus({ preventScroll: true }),
-    canEdit: () => state.hasPhoto() && !state.navigating,
     classForNew() {
       const id = state.currentClass();
       if (id === null) chrome.tell("Add a class first: type its name on the right.", "error");

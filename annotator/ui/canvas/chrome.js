@@ -67,7 +67,8 @@ function createChrome(root, state) {
     part("brush").value = state.brush;
     part("opacity").value = Math.round(state.opacity * 100);
     text("hint", state.hasPhoto() ? hintFor(tool, selected) : "");
-    text("zoom", state.view ? Math.round(state.view.scale * 100) + "%" : "");
+    text("zoom", state.hasPhoto() && state.view ? Math.round(state.view.scale * 100) + "%" : "–");
+    for (const action of ["zoom-in", "zoom-out", "fit"]) enable(action, state.hasPhoto());
     const doc = state.doc || {};
     enable("undo", Boolean(doc.can_undo));
     enable("redo", Boolean(doc.can_redo));
@@ -82,7 +83,7 @@ function createChrome(root, state) {
 
   function renderDecisions() {
     const selected = state.selectedInstance();
-    const ready = state.hasPhoto() && !state.navigating;
+    const ready = state.canEdit();
     const open = state.openInstances().length;
     enable("accept", ready && (selected !== null || open > 0));
     enable("reject", ready && (selected !== null || open > 0));
@@ -105,12 +106,15 @@ function createChrome(root, state) {
     const slow = outbox.inFlight && ["click", "add_box"].includes(outbox.inFlight.op);
     const word = {
       unsaved: edits
-        ? "Not saved yet: " + plural(edits, "change", "changes") + ", trying again"
+        ? plural(edits, "change", "changes") + " not saved yet"
         : "No answer from the server",
       saving: slow ? "Finding the mask…" : "Saving…",
       saved: state.hasPhoto() ? "Saved" : "",
     }[kind];
     text("saving-text", word);
+    part("saving").title = outbox.offline
+      ? "The server does not answer. The changes are kept here and sent again by themselves." : "";
+    show("saving", state.hasPhoto() || outbox.offline);
     show("retry", outbox.offline);
     show("progress", state.navigating || Boolean(slow));
   }
@@ -153,6 +157,14 @@ function createChrome(root, state) {
       : "Show " + plural(old, "earlier rejection", "earlier rejections"));
   }
 
+  /** What a screen reader hears when the selection moves. */
+  function renderSpoken() {
+    const one = state.selectedInstance();
+    const all = state.hasPhoto() ? state.visible() : [];
+    text("spoken", one
+      ? describeInstance(one, state) + ", " + (all.indexOf(one) + 1) + " of " + all.length : "");
+  }
+
   function renderFilters() {
     const select = part("filter-class");
     const classes = state.doc ? state.doc.classes : [];
@@ -168,6 +180,8 @@ function createChrome(root, state) {
 
   function renderStatus() {
     const counts = (state.doc && state.doc.counts) || { todo: 0, done: 0, total: 0 };
+    const { w, h } = (state.hasPhoto() && state.doc.image) || {};
+    text("status-size", w ? w + " × " + h : "");
     text("status-tool", state.hasPhoto() ? "Tool: " + TOOL_WORDS[state.tool()] : "");
     text("status-class", state.hasPhoto()
       ? "Class for new objects: " + state.className(state.currentClass()) : "");
@@ -219,7 +233,6 @@ function createChrome(root, state) {
       return { title, text: "No photo matches “" + chosen + "”" + ofClass + ".",
         button: "Show all photos", run: "all-photos" };
     }
-    if (!state.hasPhoto()) return { title: "No photo is open", text: "Choose one below.", button: "Open the first", run: "reopen" };
     if (state.photo.failed) {
       return { title: "This photo cannot be shown", text: "The file may have moved or may be damaged. Its annotations are safe.",
         button: "Try again", run: "reload-photo" };
@@ -247,6 +260,7 @@ function createChrome(root, state) {
       renderFilters();
       renderStatus();
       renderEmpty();
+      renderSpoken();
     },
     zoomed: () => text("zoom", Math.round(state.view.scale * 100) + "%"),
     /** A message over the photo, spoken by screen readers; `action` {label, run} adds a button. */

@@ -117,6 +117,12 @@ function makeInstanceRow(one) {
   return row;
 }
 
+/** An instance in words: "cat, proposed, score 0.62". */
+function describeInstance(one, state) {
+  const score = one.score === null ? [] : ["score " + one.score.toFixed(2)];
+  return [state.className(one.cls), STATUS_WORDS[one.status], ...score].join(", ");
+}
+
 function updateInstanceRow(row, one, state) {
   const [swatch, text, score, buttons, status] = row.children;
   const found = state.doc.classes.find((cls) => cls.id === one.cls);
@@ -134,10 +140,7 @@ function updateInstanceRow(row, one, state) {
   buttons.hidden = Boolean(one.draft);
   row.dataset.status = one.status;
   row.setAttribute("aria-selected", String(one.id === state.selected));
-  row.setAttribute("aria-label", [
-    state.className(one.cls), STATUS_WORDS[one.status],
-    one.score === null ? "" : "score " + one.score.toFixed(2),
-  ].filter(Boolean).join(", "));
+  row.setAttribute("aria-label", describeInstance(one, state));
   status.textContent = STATUS_GLYPHS[one.status];
   status.title = STATUS_WORDS[one.status];
 }
@@ -148,7 +151,10 @@ function renderInstances(list, state) {
   const selected = list.querySelector('[aria-selected="true"]');
   if (selected && selected.dataset.id !== list.dataset.inSight) {
     list.dataset.inSight = selected.dataset.id;
-    selected.scrollIntoView({ block: "nearest" });
+    // Not scrollIntoView: that would scroll the page as well.
+    const [top, bottom] = [selected.offsetTop, selected.offsetTop + selected.offsetHeight];
+    if (top < list.scrollTop) list.scrollTop = top;
+    else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
   } else if (!selected) {
     list.dataset.inSight = "";
   }

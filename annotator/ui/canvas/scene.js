@@ -25,7 +25,7 @@ function createLayers() {
     context.putImageData(image, 0, 0);
     const corners = traceOutlines(crop);
     const { x, y, w, h } = crop;
-    return { canvas, x, y, w, h, smooth: outlinePath(corners, 0.8), exact: outlinePath(corners, 0) };
+    return { canvas, x, y, w, h, smooth: outlinePath(corners, 1.05), exact: outlinePath(corners, 0) };
   }
 
   function outlinePath(outlines, tolerance) {
@@ -246,7 +246,10 @@ function createScene(canvas, state) {
   function paintSelection(one) {
     const colour = css(classColour(one.cls));
     if (state.tool() === "select" && !one.draft) {
-      for (const [, x, y] of handleCentres(boxOf(one), state.view)) {
+      const [, , width, height] = screenBox(boxOf(one));
+      const cramped = Math.min(width, height) < 30; // handles would hide what they are around
+      for (const [name, x, y] of handleCentres(boxOf(one), state.view)) {
+        if (cramped && name.length === 1) continue;
         context.fillStyle = "#fff";
         context.strokeStyle = colour;
         context.lineWidth = 1.5;

@@ -59,7 +59,8 @@ function createSession(state, ask, view) {
       Object.assign(state, { selected: null, hovered: null, recent: new Set() });
     }
     refresh();
-    if (moved) state.selected = nextOpen(state.visible(), null);
+    // Also where proposals came in for a photo that is open already.
+    if (state.selected === null && op.read) state.selected = nextOpen(state.visible(), null);
     if (moved) view.photoChanged(full);
     view.changed();
   }

@@ -9,7 +9,7 @@ const DRAG_START = 4; // screen pixels before a press becomes a drag
 const MAX_STROKE_POINTS = 4000; // a longer stroke is sent in parts
 
 /**
- * host: {edit(op), select(id), repaint(), tell(text), viewChanged(), canEdit()}; `stage` is the
+ * host: {edit(op), select(id), repaint(), tell(text), viewChanged(), hover(id), focus(), classForNew()}; `stage` is the
  * element that takes the events, `signal` ends all of them.
  */
 function createTools(stage, state, host, signal) {
@@ -127,7 +127,7 @@ function createTools(stage, state, host, signal) {
   function dragFor(event, sx, sy) {
     const tool = state.tool();
     if (event.button === 1 || tool === "pan") return panDrag(sx, sy);
-    if (!host.canEdit()) return event.button === 0 ? panDrag(sx, sy) : null;
+    if (!state.canEdit()) return event.button === 0 ? panDrag(sx, sy) : null;
     if (tool === "select") return event.button === 0 ? pressSelect(sx, sy) : null;
     if (tool === "box") return event.button === 0 ? newBoxDrag(sx, sy) : null;
     const erasing = tool === "eraser" || event.button === 2 || event.shiftKey;
@@ -140,11 +140,12 @@ function createTools(stage, state, host, signal) {
 
   function press(event) {
     if (!state.hasPhoto() || !state.view || state.drag || event.button > 2) return;
+    if (event.target.closest(".t2m-empty, .t2m-notice")) return; // messages lie on the photo
     const [sx, sy] = at(event);
     host.focus();
     event.preventDefault();
     if (state.tool() === "points" && event.button !== 1) {
-      if (host.canEdit()) placePoint(event, sx, sy);
+      if (state.canEdit()) placePoint(event, sx, sy);
       return;
     }
     const drag = dragFor(event, sx, sy);
@@ -170,7 +171,8 @@ function createTools(stage, state, host, signal) {
       hover(sx, sy);
     }
     showCursor(sx, sy);
-    host.repaint();
+    // In the other tools the pointer is not drawn, and `hover` repaints when it has to.
+    if (drag || ["box", "brush", "eraser"].includes(state.tool())) host.repaint();
   }
 
   function hover(sx, sy) {
@@ -214,7 +216,8 @@ function createTools(stage, state, host, signal) {
     if (!state.hasPhoto() || !state.view) return;
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 33 : 1; // Firefox may count lines
-    const factor = Math.exp(-clamp(event.deltaY * lines, -240, 240) / 400);
+    const slowness = event.ctrlKey ? 100 : 400; // a pinch arrives as a small wheel with Ctrl
+    const factor = Math.exp(-clamp(event.deltaY * lines, -240, 240) / slowness);
     state.view = zoomView(state.view, factor, ...at(event), state.stage, state.doc.image);
     host.viewChanged();
   }
