@@ -1,0 +1,32 @@
+"""What every segmenter does: a photo once, then prompts in and ranked masks out."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from engine.types import Candidate, Image, Prompts
+
+
+class Segmenter(Protocol):
+    """Masks from prompts. One photo at a time; not for two threads at once."""
+
+    name: str
+    """As in `engine.segmenters.SEGMENTERS`; kept as the source of what it made."""
+
+    def prepare(self, image: Image) -> Any:
+        """The slow part, once a photo, for `set_prepared`; leaves the current photo alone.
+
+        What comes out can be kept (a few MB each) to return to a photo at once.
+        """
+
+    def set_prepared(self, prepared: Any) -> None:
+        """Make that photo the current one; takes no time."""
+
+    def set_image(self, image: Image) -> None:
+        """`prepare` and `set_prepared` in one: the photo that the next prompts are about."""
+
+    def masks_for(self, prompts: Prompts) -> list[Candidate]:
+        """The masks that answer the prompts, best first; more than one where they are ambiguous.
+
+        RuntimeError where no photo is set.
+        """
