@@ -45,6 +45,7 @@ _BROKEN_FILE = (
     EOFError,
     ArithmeticError,
     RuntimeError,
+    AttributeError,
     MemoryError,
     struct.error,
     zlib.error,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from engine.geometry import mask_to_box, mask_to_rle
 from engine.types import PERSON, Instance, LabeledImage, Mask, Status
@@ -38,6 +41,22 @@ def make_image(*instances: Instance, **fields: Any) -> LabeledImage:
     """A photo of 40 x 30 pixels."""
     given = {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}
     return LabeledImage(**{**given, **fields}, instances=instances)
+
+
+def encoded(pixels: np.ndarray | Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of an image file; kind is Pillow's name of the format."""
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def saved(folder: Path, content: bytes, name: str = "photo") -> Path:
+    """A file of this content; folders of its name are made."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
 
 
 def masks(longest_side: int = 16) -> st.SearchStrategy[Mask]:
