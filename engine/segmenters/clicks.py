@@ -37,6 +37,7 @@ class ClickOptions:
     edge_rate: float = 0.02  # the walk passes an edge of Lab distance d with weight exp(-rate d²)
     prior_weight: float = 0.05  # pull of the prior against the walk, per region of average size
     largest_growth: float = 1.0  # of the given mask's area: what one click inside may add
+    largest_loss: float = 0.5  # of the given mask's area: what one click outside may take away
     scale_odds: float = 2.0  # bias of the smaller and the larger candidate of a single click
     outside_box: float = -4.0  # odds added to the regions outside the prompt's box
 
@@ -113,8 +114,7 @@ def _corrected(
         known = clicks[:number]
         odds = _odds(regions, known, mask, options) + outside_box
         chances = _walk(regions, odds, known, options)
-        if label:
-            chances = _within_growth(regions, chances, mask, options)
+        chances = _within_limits(regions, chances, mask, grow=bool(label), options=options)
         wanted = _with_clicks_obeyed(regions.enlarge(chances) > 0.5, known)
         change = _parts_at(wanted & ~mask if label else mask & ~wanted, [(x, y)])
         mask = mask | change if label else mask & ~change
@@ -182,16 +182,24 @@ def _walk(regions: Regions, odds: Floats, clicks: list[Click], options: ClickOpt
     return np.asarray(solver.solve(pull * prior))
 
 
-def _within_growth(regions: Regions, chances: Floats, mask: Mask, options: ClickOptions) -> Floats:
-    """Chances shifted so that what lies above one half adds no more than is allowed."""
+def _within_limits(
+    regions: Regions, chances: Floats, mask: Mask, *, grow: bool, options: ClickOptions
+) -> Floats:
+    """Chances moved so that what crosses one half changes no more of the mask than is allowed."""
     shares = regions.shares_of(mask)
-    allowed = options.largest_growth * (shares @ regions.areas)
-    added = (1.0 - shares) * regions.areas
+    area = float(shares @ regions.areas)
+    if grow:
+        sure, allowed = chances, options.largest_growth * area
+        changed = (1.0 - shares) * regions.areas
+    else:
+        sure, allowed = 1.0 - chances, options.largest_loss * area
+        changed = shares * regions.areas
     for cut in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98):
-        if added[chances > cut].sum() <= allowed:
+        if changed[sure > cut].sum() <= allowed:
             break
-    above = 0.5 + 0.5 * (chances - cut) / (1.0 - cut)
-    return np.where(chances > cut, above, 0.5 * chances / cut)
+    above = 0.5 + 0.5 * (sure - cut) / (1.0 - cut)
+    moved = np.where(sure > cut, above, 0.5 * sure / cut)
+    return moved if grow else 1.0 - moved
 
 
 def _clicked(regions: Regions, clicks: list[Click]) -> tuple[list[int], list[int]]:

@@ -25,6 +25,12 @@ MASK_LOGIT = 10.0
 """How sure the mask prompt is where it comes from a drawn mask and not from the network: near
 what the network itself says inside its masks."""
 
+BROKEN = (
+    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
+    pickle.UnpicklingError,
+)
+"""What torch.load raises on bytes that are no checkpoint; it runs a small machine on them."""
+
 
 @dataclass(frozen=True)
 class PreparedPhoto:
@@ -154,7 +160,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"There is no checkpoint {path}; download it first.") from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except BROKEN as error:
         raise WeightsError(
             f"{path.name} cannot be read as a checkpoint; it is broken, or holds more than "
             f"weights: download it again."
