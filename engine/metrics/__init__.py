@@ -1,0 +1,1 @@
+"""How good boxes and masks are, measured against the truth; pure functions."""
