@@ -55,16 +55,11 @@ function createActions(parts) {
   }
 
   function reject(one, goOn) {
-    const next = nextOpen(state.visible(), one.id);
-    if (isOwnDrawing(one)) {
-      session.edit({ op: "delete", id: one.id });
-    } else if (one.status !== "rejected") {
+    if (one.status !== "rejected") {
       state.recent.add(one.id);
       session.edit({ op: "set_status", id: one.id, status: "rejected" });
     }
-    if (!goOn) return;
-    if (next !== null) select(next, true);
-    else advance(one.id);
+    if (goOn) advance(one.id);
   }
 
   function acceptAll() {

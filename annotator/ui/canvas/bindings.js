@@ -70,8 +70,8 @@ function bindKeys({ root, state, actions, tools, stage, part, ending, render }) 
       return false;
     }
     const { target } = event;
-    if (root.offsetParent === null || part("help").open || isField(target)) return false;
-    return target === document.body || root.contains(target);
+    if (root.offsetParent === null || part("help").open) return false;
+    return target === document.body || (root.contains(target) && !isField(target));
   };
 
   function hold(event) {
@@ -137,6 +137,7 @@ function bindSize({ root, stage, state, scene, fit, repaint, signal, ending }) {
   const observer = new ResizeObserver(measure);
   observer.observe(stage);
   observer.observe(root);
+  observer.observe(document.body); // what lies above may grow
   window.addEventListener("resize", measure, { signal });
   measure();
 }

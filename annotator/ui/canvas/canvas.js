@@ -108,6 +108,7 @@ function mountReview(element, { trigger, props, server, watch }) {
   const session = createSession(state, ask, {
     changed: render,
     tell: (...words) => chrome.tell(...words),
+    editing: () => chrome.settle(),
     acknowledged() {
       strip.invalidate();
       trigger("edited", {});
@@ -155,6 +156,7 @@ function mountReview(element, { trigger, props, server, watch }) {
     }
     if (value.project !== state.project) {
       Object.assign(state, { project: value.project, server: null, doc: null, chosenClass: null });
+      strip.reset(0);
     }
     state.user = value.user || "";
     state.filter = { status: "all", cls: null, ...value.filter };
@@ -165,8 +167,9 @@ function mountReview(element, { trigger, props, server, watch }) {
   function reopen(photo) {
     const here = state.hasPhoto() ? state.doc.photo : null;
     session.open(photo === null || photo === undefined ? here : photo, () => {
-      strip.reset(state.nav().total);
-      if (state.hasPhoto()) strip.show(state.doc.photo, state.nav().index, state.nav().total);
+      const { index, total } = state.nav();
+      strip.show(state.doc.photo, index, total);
+      strip.invalidate();
     });
   }
 

@@ -39,7 +39,7 @@ function createChrome(root, state) {
   function hintFor(tool, selected) {
     if (tool === "points") {
       return selected
-        ? "Left click adds to the mask, right click takes away. Esc, then click: a new object."
+        ? "Left click adds, right click removes. Esc first for a new object."
         : "Click an object of class " + state.className(state.currentClass()) + " to get its mask.";
     }
     if (tool === "brush") {
@@ -88,7 +88,6 @@ function createChrome(root, state) {
     enable("accept", ready && (selected !== null || open > 0));
     enable("reject", ready && (selected !== null || open > 0));
     enable("accept-all", ready && open > 0);
-    text("reject-label", selected && isOwnDrawing(selected) ? "Delete" : "Reject");
     text("accept-all-label", open > 1 ? "Accept all " + open : "Accept all");
     const nav = state.nav();
     enable("previous-photo", state.hasPhoto() && !state.navigating);
@@ -250,6 +249,13 @@ function createChrome(root, state) {
     return "";
   }
 
+  if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    // Not in the style sheet: Gradio nests that, and keyframes cannot be nested.
+    part("progress").animate(
+      [{ backgroundPositionX: "-40%" }, { backgroundPositionX: "140%" }],
+      { duration: 1400, iterations: Infinity, easing: "ease-in-out" });
+  }
+
   return {
     part,
     render(outbox, query) {
@@ -272,12 +278,17 @@ function createChrome(root, state) {
       text("notice-text", message);
       show("notice-button", Boolean(action));
       text("notice-button", action ? action.label : "");
-      noticeTimer = setTimeout(() => show("notice", false), NOTICE_MS[kind]);
+      // What can be acted on waits for the person.
+      if (!action) noticeTimer = setTimeout(() => show("notice", false), NOTICE_MS[kind]);
       state.message = message;
     },
     dismiss() {
       clearTimeout(noticeTimer);
       show("notice", false);
+    },
+    /** The person went on: what was said before is stale, except an offer. */
+    settle() {
+      if (!noticeAction) this.dismiss();
     },
     runNotice() {
       this.dismiss();

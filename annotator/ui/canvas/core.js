@@ -122,6 +122,23 @@ function walkOutline(startX, startY, crop, filled, seen) {
   return corners;
 }
 
+/**
+ * The outline through the middles of the pixel edges at its corners, as marching squares draws it:
+ * stairs become slopes, straight edges stay, nothing moves by more than half a pixel.
+ */
+function bevelOutline(corners) {
+  const bevelled = [];
+  const n = corners.length;
+  for (let i = 0; i < n; i += 2) {
+    const [ax, ay] = [corners[i], corners[i + 1]];
+    const [bx, by] = [corners[(i + 2) % n], corners[(i + 3) % n]];
+    const [sx, sy] = [Math.sign(bx - ax) / 2, Math.sign(by - ay) / 2];
+    bevelled.push(ax + sx, ay + sy);
+    if (Math.abs(bx - ax) + Math.abs(by - ay) > 1) bevelled.push(bx - sx, by - sy);
+  }
+  return bevelled;
+}
+
 /** Douglas-Peucker on a closed outline: corners further than `tolerance` pixels stay. */
 function simplifyOutline(corners, tolerance) {
   const n = corners.length / 2;
@@ -287,7 +304,7 @@ function inkOn(rgb) {
 
 if (typeof module !== "undefined") {
   module.exports = {
-    HANDLES, MAX_SCALE, clamp, rleCounts, rleCrop, traceOutlines, simplifyOutline, fitView,
+    HANDLES, MAX_SCALE, clamp, rleCounts, rleCrop, traceOutlines, bevelOutline, simplifyOutline, fitView,
     zoomView, keepInSight, toScreen, toPhoto, orderedBox, movedBox, resizedBox, isMeant,
     handleCentres, handleAt, instancesAt, pickAt, thinStroke, inkOn,
   };

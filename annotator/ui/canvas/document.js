@@ -13,7 +13,7 @@ const STATUS_GLYPHS = { proposed: "?", accepted: "✓", edited: "✎", rejected:
 const SHORTCUTS = [
   { group: "Decide", action: "accept", keys: ["A"], text: "Accept, go to the next proposal" },
   { group: "Decide", action: "reject", keys: ["D", "Delete", "Backspace"],
-    text: "Reject, go to the next proposal (deletes what you drew)" },
+    text: "Reject, go to the next proposal" },
   { group: "Decide", action: "accept-all", keys: ["Shift+A"], text: "Accept all proposals shown" },
   { group: "Decide", action: "class", keys: ["1", "9"], range: true,
     text: "Class of the selection, or for the next drawing" },
@@ -88,9 +88,11 @@ function previewOp(doc, op) {
   });
   switch (op.op) {
     case "set_status":
-      return change(() => ({ status: op.status }));
+      return change((one) => ({
+        status: op.status === "accepted" && isOwnDrawing(one) ? "drawn" : op.status,
+      }));
     case "set_class":
-      return change((one) => ({ cls: op.cls, status: statusAfterEdit(one) }));
+      return change((one) => ({ cls: op.cls, status: isOwnDrawing(one) ? "drawn" : "edited" }));
     case "set_box":
       return change((one) => ({ box: op.box, status: statusAfterEdit(one) }));
     case "clear_points":
@@ -139,8 +141,10 @@ function boxAround(points, radius, photo) {
 const isOpen = (one) => one.status === "proposed";
 const isCurated = (one) => CURATED.includes(one.status);
 const passes = (one, minScore) => one.score === null || one.score >= minScore;
-const statusAfterEdit = (one) => (one.status === "drawn" ? "drawn" : "edited");
-// Something the person made teaches nothing when it goes, so it is deleted rather than rejected.
+// Without a class nobody can stand behind it, whatever its box.
+const statusAfterEdit = (one) =>
+  one.cls === null ? one.status : isOwnDrawing(one) ? "drawn" : "edited";
+// Only what the person made can be deleted; a machine's mistake is rejected, as it teaches something.
 const isOwnDrawing = (one) => one.status === "drawn" || one.source === "person";
 
 /** What is shown: proposals above the threshold; old rejections only when asked for. */

@@ -134,7 +134,7 @@ function updateInstanceRow(row, one, state) {
   score.style.setProperty("--t2m-part", one.score === null ? 0 : one.score);
   const [accept, reject, reopen, remove] = buttons.children;
   accept.hidden = isCurated(one);
-  reject.hidden = one.status === "rejected" || isOwnDrawing(one);
+  reject.hidden = one.status === "rejected";
   reopen.hidden = one.status === "proposed" || isOwnDrawing(one);
   remove.hidden = !isOwnDrawing(one);
   buttons.hidden = Boolean(one.draft);

@@ -25,13 +25,14 @@ function createLayers() {
     context.putImageData(image, 0, 0);
     const corners = traceOutlines(crop);
     const { x, y, w, h } = crop;
-    return { canvas, x, y, w, h, smooth: outlinePath(corners, 1.05), exact: outlinePath(corners, 0) };
+    return { canvas, x, y, w, h, exact: outlinePath(corners), smooth: outlinePath(corners.map(smoothed)) };
   }
 
-  function outlinePath(outlines, tolerance) {
+  const smoothed = (corners) => simplifyOutline(bevelOutline(corners), 0.6);
+
+  function outlinePath(outlines) {
     const path = new Path2D();
-    for (const corners of outlines) {
-      const points = tolerance ? simplifyOutline(corners, tolerance) : corners;
+    for (const points of outlines) {
       path.moveTo(points[0], points[1]);
       for (let i = 2; i < points.length; i += 2) path.lineTo(points[i], points[i + 1]);
       path.closePath();

@@ -6,7 +6,7 @@ const EDITED_HINT_MS = 300; // side panels refresh once after a burst of edits, 
 
 /**
  * ask(op) -> Promise<answer|undefined>. view: {photoChanged(full), changed(), tell(text, kind,
- * action), acknowledged()}, called after `state` is up to date.
+ * action), editing(), acknowledged()}, called after `state` is up to date.
  */
 function createSession(state, ask, view) {
   let hintTimer = 0;
@@ -75,7 +75,7 @@ function createSession(state, ask, view) {
     } else if (op.photo === state.server.photo) {
       adoptPatch(op, answer);
     }
-    if (answer.notice) view.tell(answer.notice, "info");
+    if (answer.notice) view.tell(sentence(answer.notice), "info");
     if (op.op === "add_class") classAdded(op, answer);
     if (!op.read) hintEdited();
     if (op.after) op.after();
@@ -101,7 +101,9 @@ function createSession(state, ask, view) {
     dropped += forgetDraft(op);
     const more = dropped ? " " + plural(dropped, "later change was", "later changes were") +
       " not applied." : "";
-    view.tell(error.message + more, "error");
+    // The end of the list is no mishap.
+    const kind = op.op === "step" && error.code === "review" ? "info" : "error";
+    view.tell(sentence(error.message) + more, kind);
     if (full) adopt(full, op);
     else refresh();
     // The address may name a photo that is gone: start where the person stopped instead.
@@ -168,6 +170,7 @@ function createSession(state, ask, view) {
     open,
     /** Send an edit of the photo shown; it is visible before the server answers. */
     edit(fields) {
+      view.editing();
       const op = operation(fields);
       outbox.push(op);
       if (op.id === null || op.op === "add_box") state.selected = op.op_id;
@@ -194,6 +197,7 @@ function newId() {
     .join("-");
 }
 
+const sentence = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 const plural = (count, one, many) => count + " " + (count === 1 ? one : many);
 
 if (typeof module !== "undefined") module.exports = { createSession };

@@ -63,6 +63,19 @@ test("an RLE of another size is refused", () => {
   assert.throws(() => core.rleCrop({ ...rle, size: [rle.size[0] + 1, rle.size[1]] }), RangeError);
 });
 
+test("bevelling turns stairs into slopes and moves nothing by more than half a pixel", () => {
+  assert.deepEqual(core.bevelOutline([0, 0, 1, 0, 1, 1, 0, 1]), [0.5, 0, 1, 0.5, 0.5, 1, 0, 0.5]);
+  const square = core.bevelOutline([0, 0, 4, 0, 4, 4, 0, 4]);
+  assert.deepEqual(square, [0.5, 0, 3.5, 0, 4, 0.5, 4, 3.5, 3.5, 4, 0.5, 4, 0, 3.5, 0, 0.5]);
+  for (const mask of golden.filter((one) => one.box !== null)) {
+    for (const outline of core.traceOutlines(core.rleCrop(mask.rle))) {
+      const bevelled = core.bevelOutline(outline);
+      const lost = Math.abs(signedArea(bevelled) - signedArea(outline));
+      assert.ok(lost <= outline.length / 2 / 8 + 1e-9, "an eighth of a pixel at each corner at most");
+    }
+  }
+});
+
 test("simplifying keeps every corner within the tolerance and drops the stairs", () => {
   const disc = golden.find((mask) => mask.name === "disc");
   const [outline] = core.traceOutlines(core.rleCrop(disc.rle));

@@ -42,6 +42,18 @@ test("an edit shows before the server answers", () => {
   assert.deepEqual(ids(previewOp(before, { op: "delete", id: 1 })), [2]);
 });
 
+test("a new box curates nothing that has no class", () => {
+  const before = doc(instance(1, { cls: null }));
+  const moved = previewOp(before, { op: "set_box", id: 1, box: [1, 2, 3, 4] });
+  assert.equal(moved.instances[0].status, "proposed");
+});
+
+test("a drawing that was rejected and is accepted again is a drawing", () => {
+  const before = doc(instance(1, { status: "rejected", source: "person" }));
+  const after = previewOp(before, { op: "set_status", id: 1, status: "accepted" });
+  assert.equal(after.instances[0].status, "drawn");
+});
+
 test("accepting all leaves out what has no class and what lies below the threshold", () => {
   const before = doc(
     instance(1), instance(2, { cls: null }), instance(3, { score: 0.2 }),
@@ -102,7 +114,7 @@ test("a tally counts open, kept and rejected", () => {
   assert.deepEqual(tally(list), { proposed: 1, curated: 3, rejected: 1 });
 });
 
-test("what a person made is deleted, what a machine made is rejected", () => {
+test("only what a person made can be deleted", () => {
   assert.equal(isOwnDrawing(instance(1, { status: "drawn" })), true);
   assert.equal(isOwnDrawing(instance(1, { status: "accepted", source: "person" })), true);
   assert.equal(isOwnDrawing(instance(1, { status: "edited" })), false);

@@ -38,7 +38,7 @@ async function openSession(reply) {
     return reply(op);
   };
   const session = createSession(state, ask, {
-    photoChanged() {}, changed() {}, acknowledged() {},
+    photoChanged() {}, changed() {}, acknowledged() {}, editing() {},
     tell: (text, kind, action) => told.push({ text, kind, action }),
   });
   session.open(null);
@@ -151,7 +151,7 @@ test("an address with a photo that is gone opens where the person stopped", asyn
   Object.assign(state, { server: null, doc: null });
   session.open(77);
   await session.outbox.idle();
-  assert.equal(told[0].text, "photo 77 is unknown");
+  assert.equal(told[0].text, "Photo 77 is unknown");
   assert.equal(state.doc.photo, 3);
 });
 
@@ -162,4 +162,15 @@ test("undo selects what it brought back", async () => {
   session.edit({ op: "undo" });
   await session.outbox.idle();
   assert.equal(state.selected, 2);
+});
+
+test("the end of the list is said, not complained about", async () => {
+  const { state, session, told } = await openSession(() => ({
+    error: { code: "review", message: "this is the last photo of the list" },
+  }));
+  session.step(1);
+  assert.equal(state.navigating, true);
+  await session.outbox.idle();
+  assert.deepEqual([told[0].text, told[0].kind], ["This is the last photo of the list", "info"]);
+  assert.deepEqual([state.doc.photo, state.navigating], [1, false]);
 });
