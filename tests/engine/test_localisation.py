@@ -17,7 +17,7 @@ from tests.builders import make_instance, make_mask
 
 def true(category: str, box: tuple[int, int, int, int], *, masked: bool = False) -> TrueObject:
     mask = mask_to_rle(make_mask(box)) if masked else None
-    return TrueObject(category, tuple(map(float, box)), mask)
+    return TrueObject(category, box, mask)
 
 
 def predicted(category: str | None, box: Box, score: float | None = 0.5, **fields: Any) -> Instance:
