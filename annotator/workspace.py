@@ -13,6 +13,7 @@ from pathlib import Path
 
 from annotator.store import DATABASE, Project
 from engine.errors import StoreError
+from exports.whole_files import write_whole
 
 KEPT = 30  # projects remembered
 
@@ -54,10 +55,8 @@ class Workspace:
         with self._guard:
             others = [other for other in self.folders() if other != folder]
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            beside = self._file.with_suffix(".part")
             names = [str(path) for path in [folder, *others][:KEPT]]
-            beside.write_text(json.dumps(names, ensure_ascii=False, indent=1), encoding="utf-8")
-            os.replace(beside, self._file)
+            write_whole(self._file, json.dumps(names, ensure_ascii=False, indent=1))
         return key_of(folder)
 
     def get(self, key: str) -> Project:

@@ -63,13 +63,17 @@ def annotation_entry(annotation: Annotation, ids_of: Mapping[str, int]) -> dict[
 
 
 def box_and_area(annotation: Annotation) -> tuple[Box, float]:
-    """The tight box and the pixels of the mask; without one, of the box inside the photo.
+    """The box and the area: the mask's pixels, or where there is no mask the box's.
 
+    The box is the instance's own, since a person may have drawn it with some room, unless the mask
+    reaches out of it: then the tight box of the mask, because readers cut masks at the box.
     FormatError where nothing is left, or where mask and photo differ in size.
     """
     image, instance = annotation.image, annotation.instance
     if instance.rle is not None:
-        box, area = _mask_box_and_area(annotation, instance.rle)
+        tight, area = _mask_box_and_area(annotation, instance.rle)
+        inside = clip_box(instance.box, width=image.width, height=image.height)
+        box = _rounded(inside) if inside and tight and covers(inside, tight) else tight
     else:
         box = clip_box(instance.box, width=image.width, height=image.height)
         box = box and _rounded(box)
@@ -77,6 +81,16 @@ def box_and_area(annotation: Annotation) -> tuple[Box, float]:
     if box is None or area <= 0:
         raise FormatError(f"{annotation} has no area inside the photo; delete or redraw it")
     return box, area
+
+
+def covers(box: Box, tight: Box) -> bool:
+    """Whether the pixels that the box touches hold the whole pixels of the tight box."""
+    return (
+        math.floor(box[0]) <= tight[0]
+        and math.floor(box[1]) <= tight[1]
+        and math.ceil(box[2]) >= tight[2]
+        and math.ceil(box[3]) >= tight[3]
+    )
 
 
 def instance_of(entry: Mapping[str, Any], image: LabeledImage, **known: Any) -> Instance:

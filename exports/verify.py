@@ -21,10 +21,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from engine.errors import FormatError
-from engine.geometry import mask_to_box
+from engine.geometry import clip_box, mask_to_box
 from engine.types import CURATED, Box, LabeledImage, Rle, Status
 from exports.coco import chosen
-from exports.coco_annotations import DECIMALS, Annotation, box_and_area, mask_of
+from exports.coco_annotations import DECIMALS, Annotation, box_and_area, covers, mask_of
 from exports.contours import iou_rles
 
 MASK_IOU = 0.99
@@ -199,14 +199,15 @@ def _distance(coco: COCO, entry: dict[str, Any], annotation: Annotation) -> tupl
 
 
 def _meant_box(annotation: Annotation) -> Box:
-    """The box of the decoded mask, counted here anew, not with the writer's code."""
-    rle = annotation.instance.rle
+    """The instance's box, or that of the decoded mask, counted anew, where it reaches out of it."""
+    rle, own = annotation.instance.rle, annotation.instance.box
     if rle is not None:
         # Seen as bool without the copies of `rle_to_mask`, which cost more than the rest.
-        box = mask_to_box(coco_mask.decode(rle.as_dict()).view(np.bool_))
-        if box is not None:
-            return box
-    return box_and_area(annotation)[0]
+        tight = mask_to_box(coco_mask.decode(rle.as_dict()).view(np.bool_))
+        if tight is not None and not covers(own, tight):
+            return tight
+    image = annotation.image
+    return clip_box(own, width=image.width, height=image.height) or own
 
 
 def _self_ap(coco: COCO) -> float:

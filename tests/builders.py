@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -17,8 +15,6 @@ from engine.geometry import mask_to_box, mask_to_rle
 from engine.types import PERSON, Instance, LabeledImage, Mask, Status
 
 # A busy machine is no defect: only the results count, pytest-timeout stops what hangs.
-settings.register_profile("tag2mask", deadline=None)
-settings.load_profile("tag2mask")
 
 
 def make_mask(*boxes: tuple[int, int, int, int], height: int = 30, width: int = 40) -> Mask:
@@ -68,7 +64,3 @@ def masks(longest_side: int = 16) -> st.SearchStrategy[Mask]:
 def masks_with_pixels(longest_side: int = 16) -> st.SearchStrategy[Mask]:
     """Any bool mask with at least one pixel."""
     return masks(longest_side).filter(lambda mask: bool(mask.any()))
-
-
-decoding_warns = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-"""For tests that decode RLE: pycocotools 2.0.11 does not know numpy 2's `copy` keyword."""

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from annotator.intake import add_photos
 from annotator.store import Project
+
+# Time limits of single examples measure the machine, not the code.
+settings.register_profile("tag2mask", deadline=None)
+settings.load_profile("tag2mask")
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,7 @@ from engine.geometry import (
     rle_to_mask,
 )
 from engine.types import Box, Mask
-from tests.builders import decoding_warns, make_mask, masks, masks_with_pixels
-
-pytestmark = decoding_warns
+from tests.builders import make_mask, masks, masks_with_pixels
 
 
 @st.composite

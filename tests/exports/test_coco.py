@@ -18,9 +18,8 @@ from engine.types import LabeledImage, Mask, Source, Status
 from exports.coco import read_coco, write_coco
 from exports.coco_annotations import Annotation, box_and_area
 from exports.tags import read_tags
-from tests.builders import decoding_warns, make_image, make_instance, make_mask, masks_with_pixels
-
-pytestmark = decoding_warns
+from exports.verify import verify_coco
+from tests.builders import make_image, make_instance, make_mask, masks_with_pixels
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SETS = ["birds10", "caltech_animals", "coco_attribution", "fork_scissors", "odd_files"]
@@ -37,7 +36,9 @@ def written(folder: Path, *images: LabeledImage, **options: Any) -> dict[str, An
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_an_instance_with_a_mask_takes_box_and_area_from_the_mask(tmp_path: Path) -> None:
+def test_an_instance_with_a_mask_keeps_its_box_and_takes_the_area_from_the_mask(
+    tmp_path: Path,
+) -> None:
     instance = make_instance(RING, box=(0.0, 0.0, 39.0, 29.0), id=7, score=0.25)
     (entry,) = written(tmp_path, make_image(instance, id=4))["annotations"]
     assert entry.pop("segmentation") == instance.rle.as_dict()  # type: ignore[union-attr]
@@ -45,7 +46,7 @@ def test_an_instance_with_a_mask_takes_box_and_area_from_the_mask(tmp_path: Path
         "id": 7,
         "image_id": 4,
         "category_id": 1,
-        "bbox": [1.0, 1.0, 19.0, 19.0],
+        "bbox": [0.0, 0.0, 39.0, 29.0],
         "area": 19.0 * 19 - 16,
         "iscrowd": 0,
         "score": 0.25,
@@ -54,6 +55,23 @@ def test_an_instance_with_a_mask_takes_box_and_area_from_the_mask(tmp_path: Path
             "source": {"pipeline": "person", "checkpoint": "", "run": None, "options": {}},
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("box", "written_box"),
+    [
+        # The mask ends at 20 to the right; 19.2 touches that pixel column, 18.9 does not.
+        ((0.5, 0.5, 19.2, 25.0), [0.5, 0.5, 18.7, 24.5]),
+        ((0.5, 0.5, 18.9, 25.0), [1.0, 1.0, 19.0, 19.0]),
+    ],
+)
+def test_a_box_that_the_mask_reaches_out_of_gives_way_to_the_tight_one(
+    tmp_path: Path, box: tuple[float, float, float, float], written_box: list[float]
+) -> None:
+    instance = make_instance(RING, box=box, id=7)
+    (entry,) = written(tmp_path, make_image(instance, id=4))["annotations"]
+    assert entry["bbox"] == pytest.approx(written_box)
+    assert verify_coco(tmp_path / "coco.json", [make_image(instance, id=4)]).ok
 
 
 def test_an_instance_without_a_mask_keeps_its_box_and_has_no_segmentation(tmp_path: Path) -> None:

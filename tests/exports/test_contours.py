@@ -11,9 +11,7 @@ from engine.geometry import iou_masks, mask_to_rle, rle_to_mask
 from engine.types import Mask, Rle
 from exports.contours import iou_rles, polygon_to_rle, segmentation, signed_area, simplify, trace
 from exports.runs import checked_rle
-from tests.builders import decoding_warns, make_mask, masks, masks_with_pixels
-
-pytestmark = decoding_warns
+from tests.builders import make_mask, masks, masks_with_pixels
 
 CHECKERBOARD = np.indices((6, 6)).sum(axis=0) % 2 == 0
 

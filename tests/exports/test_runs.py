@@ -10,9 +10,7 @@ from engine.errors import FormatError
 from engine.geometry import mask_to_rle, rle_to_mask
 from engine.types import Mask
 from exports.runs import checked_rle, decoded_counts
-from tests.builders import decoding_warns, make_mask, masks
-
-pytestmark = decoding_warns
+from tests.builders import make_mask, masks
 
 
 def runs_of(mask: Mask) -> list[int]:

@@ -15,9 +15,7 @@ from engine.errors import FormatError
 from engine.types import LabeledImage, Status
 from exports.coco import read_coco, write_coco
 from exports.verify import verify_coco
-from tests.builders import decoding_warns, make_image, make_instance, make_mask
-
-pytestmark = decoding_warns
+from tests.builders import make_image, make_instance, make_mask
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 CATEGORIES = [(1, "cat"), (2, "dog")]

@@ -4,7 +4,10 @@
 const ZOOM_STEP = 1.25;
 const BRUSH_STEP = 1.2;
 
-/** parts: {state, session, chrome, tools, strip, repaint, viewChanged, render, remember, focus} */
+/**
+ * parts: {state, session, chrome, tools, strip, viewChanged, render, remember, fit, openHelp,
+ * submitClass, reloadPhoto}.
+ */
 function createActions(parts) {
   const { state, session, chrome, tools } = parts;
   const tell = chrome.tell;
@@ -70,9 +73,9 @@ function createActions(parts) {
     if (!ready.length) return tell("Choose a class first (1–9).", "error");
     const left = open.length - ready.length;
     session.edit({ op: "accept_all", min_score: state.minScore });
-    tell("Accepted " + plural(ready.length, "proposal", "proposals") + "." + (left
-      ? " " + plural(left, "one has", "others have") + " no class yet." : " Press → for the next photo."),
-    "good");
+    const rest = left
+      ? plural(left, "other has", "others have") + " no class yet." : "Press → for the next photo.";
+    tell("Accepted " + plural(ready.length, "proposal", "proposals") + ". " + rest, "good");
     if (left) advance(null);
   }
 
@@ -168,7 +171,8 @@ function createActions(parts) {
 
   function clearPoints() {
     const one = state.selectedInstance();
-    if (!state.canEdit() || !one || !one.points.length) return tell("The selection has no clicks to clear.");
+    if (!state.canEdit()) return;
+    if (!one || !one.points.length) return tell("The selection has no clicks to clear.");
     session.edit({ op: "clear_points", id: one.id });
   }
 
@@ -198,7 +202,8 @@ function createActions(parts) {
       "accept-this": onThis((one) => accept(one, false)),
       "reject-this": onThis((one) => reject(one, false)),
       "delete-this": onThis((one) => session.edit({ op: "delete", id: one.id })),
-      "reopen-this": onThis((one) => session.edit({ op: "set_status", id: one.id, status: "proposed" })),
+      "reopen-this": onThis((one) =>
+        session.edit({ op: "set_status", id: one.id, status: "proposed" })),
       class: setClass,
       select: (id) => { const one = byId(id); if (one) select(one.id, true); },
       "next-photo": () => state.hasPhoto() && go(() => session.step(1)),

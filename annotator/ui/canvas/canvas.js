@@ -17,7 +17,7 @@ function readPreferences() {
 function newState() {
   const saved = readPreferences();
   return {
-    project: null, user: "", filter: { status: "all", cls: null }, server: null, doc: null,
+    project: null, filter: { status: "all", cls: null }, server: null, doc: null,
     selected: null, hovered: null, chosenClass: null, chosenTool: saved.tool, heldTool: null,
     opacity: saved.opacity, brush: saved.brush, panel: saved.panel, masksOn: true, minScore: 0,
     showRejected: false, recent: new Set(), view: null, fitted: true, stage: { w: 0, h: 0, dpr: 1 },
@@ -158,7 +158,6 @@ function mountReview(element, { trigger, props, server, watch }) {
       Object.assign(state, { project: value.project, server: null, doc: null, chosenClass: null });
       strip.reset(0);
     }
-    state.user = value.user || "";
     state.filter = { status: "all", cls: null, ...value.filter };
     reopen(value.photo);
   }
@@ -216,7 +215,7 @@ function mountReview(element, { trigger, props, server, watch }) {
   }
 
   const actions = createActions({
-    state, session, chrome, tools, strip, repaint, viewChanged, render, remember, fit, openHelp,
+    state, session, chrome, tools, strip, viewChanged, render, remember, fit, openHelp,
     submitClass, reloadPhoto: () => loadPhoto(state.doc),
   });
 

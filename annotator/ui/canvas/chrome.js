@@ -10,6 +10,29 @@ const TOOL_HINTS = {
   pan: "Drag to pan, the wheel zooms.",
 };
 const NOTICE_MS = { info: 4000, good: 6000, error: 12000 };
+const MESSAGES = {
+  noProject: {
+    title: "No project is open",
+    text: "Open a project, or make one from a folder of photos.",
+  },
+  unreachable: {
+    title: "The server does not answer",
+    text: "Nothing is lost. Check that the app is still running.",
+    button: "Try again",
+    run: "reopen",
+  },
+  refused: { title: "This project cannot be opened", button: "Try again", run: "reopen" },
+  noPhotos: {
+    title: "No photos yet",
+    text: "Add a folder of photos and their tags to this project; they show up here.",
+  },
+  unreadable: {
+    title: "This photo cannot be shown",
+    text: "The file may have moved or may be damaged. Its annotations are safe.",
+    button: "Try again",
+    run: "reload-photo",
+  },
+};
 const FILTER_WORDS = {
   all: "All photos", todo: "To review", done: "Done", rejected: "With rejections",
   empty: "Nothing proposed",
@@ -208,35 +231,27 @@ function createChrome(root, state) {
   }
 
   function emptyMessage() {
-    if (!state.project) {
-      return { title: "No project is open", text: "Open a project, or make one from a folder of photos." };
-    }
-    if (state.unreachable) {
-      return { title: "The server does not answer", text: "Nothing is lost. Check that the app is still running.",
-        button: "Try again", run: "reopen" };
-    }
+    if (!state.project) return MESSAGES.noProject;
+    if (state.unreachable) return MESSAGES.unreachable;
     if (!state.doc) {
       return state.lastError && !state.navigating
-        ? { title: "This project cannot be opened", text: state.lastError.message,
-          button: "Try again", run: "reopen" } : null;
+        ? { ...MESSAGES.refused, text: state.lastError.message } : null;
     }
-    const { total } = state.doc.counts;
-    if (!total) {
-      return { title: "No photos yet", text: "Add a folder of photos and their tags to this project; they show up here." };
-    }
-    if (state.nav().total === 0) {
-      const chosen = FILTER_WORDS[state.filter.status].toLowerCase();
-      const found = state.doc.classes.find((one) => one.id === state.filter.cls);
-      const ofClass = found ? " with " + found.name : "";
-      const title = state.filter.status === "todo" && !found ? "Everything is reviewed" : "No photo here";
-      return { title, text: "No photo matches “" + chosen + "”" + ofClass + ".",
-        button: "Show all photos", run: "all-photos" };
-    }
-    if (state.photo.failed) {
-      return { title: "This photo cannot be shown", text: "The file may have moved or may be damaged. Its annotations are safe.",
-        button: "Try again", run: "reload-photo" };
-    }
-    return null;
+    if (!state.doc.counts.total) return MESSAGES.noPhotos;
+    if (state.nav().total === 0) return noMatch();
+    return state.photo.failed ? MESSAGES.unreadable : null;
+  }
+
+  function noMatch() {
+    const { status, cls } = state.filter;
+    const found = state.doc.classes.find((one) => one.id === cls);
+    const ofClass = found ? " with " + found.name : "";
+    return {
+      title: status === "todo" && !found ? "Everything is reviewed" : "No photo here",
+      text: "No photo matches “" + FILTER_WORDS[status].toLowerCase() + "”" + ofClass + ".",
+      button: "Show all photos",
+      run: "all-photos",
+    };
   }
 
   function chipText() {
@@ -245,8 +260,8 @@ function createChrome(root, state) {
     if (counts.todo === 0 && counts.done > 0 && !state.openInstances().length) {
       return "All " + counts.total + " photos are reviewed. You can export them now.";
     }
-    if (!instances.length) return "Nothing is proposed here. Draw a box (B), click an object (P), or go on (→).";
-    return "";
+    return instances.length ? ""
+      : "Nothing is proposed here. Draw a box (B), click an object (P), or go on (→).";
   }
 
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {

@@ -304,7 +304,8 @@ function inkOn(rgb) {
 
 if (typeof module !== "undefined") {
   module.exports = {
-    HANDLES, MAX_SCALE, clamp, rleCounts, rleCrop, traceOutlines, bevelOutline, simplifyOutline, fitView,
+    HANDLES, MAX_SCALE, clamp, rleCounts, rleCrop, traceOutlines, bevelOutline, simplifyOutline,
+    fitView,
     zoomView, keepInSight, toScreen, toPhoto, orderedBox, movedBox, resizedBox, isMeant,
     handleCentres, handleAt, instancesAt, pickAt, thinStroke, inkOn,
   };

@@ -3,9 +3,6 @@
 
 const CURATED = ["accepted", "edited", "drawn"];
 const FILTERS = ["all", "todo", "done", "rejected", "empty"];
-const STATUS_WORDS = {
-  proposed: "proposed", accepted: "accepted", edited: "edited", rejected: "rejected", drawn: "drawn",
-};
 // Meaning is never by colour alone: every status has its own glyph in the list and on the photo.
 const STATUS_GLYPHS = { proposed: "?", accepted: "✓", edited: "✎", rejected: "✕", drawn: "+" };
 
@@ -213,7 +210,7 @@ function missingPages(first, end, size, known) {
 
 if (typeof module !== "undefined") {
   module.exports = {
-    CURATED, FILTERS, SHORTCUTS, STATUS_GLYPHS, STATUS_WORDS, actionForKey, applyPatch, previewOp,
+    CURATED, FILTERS, SHORTCUTS, STATUS_GLYPHS, actionForKey, applyPatch, previewOp,
     visibleInstances, nextOpen, neighbour, orderedClasses, tally, stripWindow, missingPages,
     isOwnDrawing,
   };

@@ -120,7 +120,7 @@ function makeInstanceRow(one) {
 /** An instance in words: "cat, proposed, score 0.62". */
 function describeInstance(one, state) {
   const score = one.score === null ? [] : ["score " + one.score.toFixed(2)];
-  return [state.className(one.cls), STATUS_WORDS[one.status], ...score].join(", ");
+  return [state.className(one.cls), one.status, ...score].join(", ");
 }
 
 function updateInstanceRow(row, one, state) {
@@ -142,7 +142,7 @@ function updateInstanceRow(row, one, state) {
   row.setAttribute("aria-selected", String(one.id === state.selected));
   row.setAttribute("aria-label", describeInstance(one, state));
   status.textContent = STATUS_GLYPHS[one.status];
-  status.title = STATUS_WORDS[one.status];
+  status.title = one.status;
 }
 
 function renderInstances(list, state) {

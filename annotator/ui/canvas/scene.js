@@ -25,7 +25,8 @@ function createLayers() {
     context.putImageData(image, 0, 0);
     const corners = traceOutlines(crop);
     const { x, y, w, h } = crop;
-    return { canvas, x, y, w, h, exact: outlinePath(corners), smooth: outlinePath(corners.map(smoothed)) };
+    const smooth = outlinePath(corners.map(smoothed));
+    return { canvas, x, y, w, h, smooth, exact: outlinePath(corners) };
   }
 
   const smoothed = (corners) => simplifyOutline(bevelOutline(corners), 0.6);

@@ -140,7 +140,9 @@ function createSession(state, ask, view) {
   function classAdded(op, answer) {
     const found = state.server.classes.find((one) => one.name === op.name);
     if (found) state.chosenClass = found.id;
-    else if (!answer.full) read({ op: "get", filter: state.filter, after: () => chooseByName(op.name) });
+    else if (!answer.full) {
+      read({ op: "get", filter: state.filter, after: () => chooseByName(op.name) });
+    }
   }
 
   function chooseByName(name) {

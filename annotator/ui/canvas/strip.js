@@ -8,7 +8,10 @@ const STRIP_WORDS = {
   todo: "to review", done: "done", empty: "nothing proposed", skipped: "skipped",
 };
 
-/** list(offset, limit) -> Promise of {items, total, offset}; `track` lies in the scrolling `rail`; shown(total) is told. */
+/**
+ * list(offset, limit) -> Promise of {items, total, offset}; `track` lies in the scrolling `rail`;
+ * shown(total) is told how many photos there are.
+ */
 function createStrip({ rail, track, list, shown, signal }) {
   let pages = new Map(); // offset -> items; kept while stale so that nothing flickers
   let fresh = new Set();

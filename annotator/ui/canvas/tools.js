@@ -6,11 +6,12 @@ const RESIZE_CURSORS = {
   n: "ns-resize", s: "ns-resize", e: "ew-resize", w: "ew-resize",
 };
 const DRAG_START = 4; // screen pixels before a press becomes a drag
+const BRUSH_RADIUS = [0.5, 1000]; // photo pixels; the brush has its size on screen
 const MAX_STROKE_POINTS = 4000; // a longer stroke is sent in parts
 
 /**
- * host: {edit(op), select(id), repaint(), tell(text), viewChanged(), hover(id), focus(), classForNew()}; `stage` is the
- * element that takes the events, `signal` ends all of them.
+ * host: {edit(op), select(id), hover(id), tell(text), focus(), classForNew(), repaint(),
+ * viewChanged()}; `stage` is the element that takes the events, `signal` ends all of them.
  */
 function createTools(stage, state, host, signal) {
   const at = (event) => {
@@ -78,7 +79,7 @@ function createTools(stage, state, host, signal) {
     const one = selected();
     const cls = one ? one.cls : host.classForNew();
     if (!one && cls === null) return null;
-    const radius = round2(state.brush / 2 / state.view.scale);
+    const radius = round2(clamp(state.brush / 2 / state.view.scale, ...BRUSH_RADIUS));
     const points = [photoAt(sx, sy)];
     const drag = {
       kind: "stroke", target: one ? one.id : null, erasing: mode === "erase",
