@@ -1,6 +1,6 @@
 """The segmenter without weights: clicks, box or mask in, ranked masks out; no download, no torch.
 
-A box goes through GrabCut (`grabcut`), clicks through a random walk on superpixels (`clicks`).
+Boxes are `boxes`, clicks are `clicks`; both walk on the photo's regions.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.segmenters.boxes import box_to_mask
 from engine.segmenters.clicks import masks_from_clicks, outline_score
-from engine.segmenters.grabcut import box_to_mask
 from engine.segmenters.regions import Regions, split_photo
 from engine.types import Candidate, Image, Mask, Prompts
 

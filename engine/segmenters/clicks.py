@@ -2,8 +2,8 @@
 
 Each region gets the odds that it is object, from three things: whether it is nearer (in colour
 change along the way) to the inside clicks or to the outside clicks and the photo's border; whose
-colours it has; what the given mask says. A random walk with that prior (Grady, 2006) makes the
-answer smooth along the edges of the photo.
+colours it has; what the given mask says. A random walk with that prior (`walks`) makes the answer
+smooth along the edges of the photo.
 
 Two rules make corrections safe: a click inside never shrinks the mask and a click outside never
 grows it, and only the part that hangs together with the click changes.
@@ -14,11 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, sparse
-from scipy.sparse.linalg import splu
+from scipy import ndimage
 
 from engine.geometry import box_to_slices, iou_masks
 from engine.segmenters.regions import Floats, Regions
+from engine.segmenters.walks import colour_odds, log_odds, walk
 from engine.types import Candidate, Mask, Prompts
 
 Click = tuple[float, float, int]  # x, y in pixels of the photo; 1 inside, 0 outside
@@ -31,11 +31,8 @@ class ClickOptions:
     border_distance: float = 10.0  # Lab distance by which the border counts as farther than a click
     sharpness: float = 1.5  # power of the distances where inside and outside compete
     colour_reach: float = 15.0  # Lab distance over which a click vouches for the colours around it
-    colour_width: float = 7.0  # Lab distance at which two colours stop being alike
     mask_odds: float = 0.3  # how much the odds of the given mask count
     mask_colours: float = 0.2  # how much the regions of the given mask count as colour samples
-    edge_rate: float = 0.02  # the walk passes an edge of Lab distance d with weight exp(-rate d²)
-    prior_weight: float = 0.05  # pull of the prior against the walk, per region of average size
     largest_growth: float = 1.0  # of the given mask's area: what one click inside may add
     largest_loss: float = 0.5  # of the given mask's area: what one click outside may take away
     scale_odds: float = 2.0  # bias of the smaller and the larger candidate of a single click
@@ -89,9 +86,10 @@ def _new_masks(
     """One mask, or for a single click also a smaller and a larger one where they differ."""
     odds = _odds(regions, clicks, None, options) + outside_box
     biases = (0.0, -options.scale_odds, options.scale_odds) if len(clicks) == 1 else (0.0,)
+    inside, outside = _clicked(regions, clicks)
     masks: list[Mask] = []
     for bias in biases:
-        chances = _walk(regions, odds + bias, clicks, options)
+        chances = walk(regions, odds + bias, inside=inside, outside=outside)
         mask = _with_clicks_obeyed(regions.enlarge(chances) > 0.5, clicks)
         mask = _parts_at(mask, [(x, y) for x, y, label in clicks if label])
         if all(iou_masks(mask, other) < 0.9 for other in masks):
@@ -113,7 +111,8 @@ def _corrected(
             continue
         known = clicks[:number]
         odds = _odds(regions, known, mask, options) + outside_box
-        chances = _walk(regions, odds, known, options)
+        inside, outside = _clicked(regions, known)
+        chances = walk(regions, odds, inside=inside, outside=outside)
         chances = _within_limits(regions, chances, mask, grow=bool(label), options=options)
         wanted = _with_clicks_obeyed(regions.enlarge(chances) > 0.5, known)
         change = _parts_at(wanted & ~mask if label else mask & ~wanted, [(x, y)])
@@ -138,10 +137,10 @@ def _odds(
     trust = 0.0 if mask is None else options.mask_colours
     object_colours = (np.exp(-to_inside / options.colour_reach) + trust * shares) * regions.areas
     other_colours = np.exp(-to_outside / options.colour_reach) + trust * (1.0 - shares)
-    odds = _log_odds(chance, 1e-3)
-    odds += _colour_odds(regions, object_colours, other_colours * regions.areas, options)
+    odds = log_odds(chance, 1e-3)
+    odds += colour_odds(regions, object_colours, other_colours * regions.areas)
     if mask is not None:
-        odds += options.mask_odds * _log_odds(shares, 0.05)
+        odds += options.mask_odds * log_odds(shares, 0.05)
     return odds
 
 
@@ -152,34 +151,6 @@ def _heart(regions: Regions, shares: Floats, outside: list[int]) -> list[int]:
         covered = np.array([int(np.argmax(shares))])
     distances = regions.distances_from(outside)[covered]
     return [int(region) for region in covered[distances >= np.median(distances)]]
-
-
-def _colour_odds(
-    regions: Regions, object_weights: Floats, other_weights: Floats, options: ClickOptions
-) -> Floats:
-    """(n,): whether the region's colour is more common among the object's regions or the rest."""
-    colours = regions.colours.astype(np.float32)
-    squares = (colours**2).sum(axis=1)
-    apart = squares[:, None] + squares[None, :] - 2.0 * (colours @ colours.T)
-    alike = np.exp(apart * np.float32(-0.5 / options.colour_width**2))  # (n, n)
-    weights = np.stack([object_weights, other_weights], axis=1)
-    common = alike @ (weights / weights.sum(axis=0)).astype(np.float32) + 1e-4
-    return np.asarray(np.log(common[:, 0] / common[:, 1]), dtype=np.float64)
-
-
-def _walk(regions: Regions, odds: Floats, clicks: list[Click], options: ClickOptions) -> Floats:
-    """(n,) chances: the prior's, carried along by a walk that seldom crosses edges."""
-    inside, outside = _clicked(regions, clicks)
-    passing = np.exp(-options.edge_rate * regions.contrast**2) * regions.lengths
-    weights = regions.graph(passing / max(regions.lengths.sum() / max(len(passing), 1), 1.0))
-    weights = weights + weights.T
-    pull = options.prior_weight * regions.areas / regions.areas.mean()
-    prior = 1.0 / (1.0 + np.exp(-odds))
-    for seeds, value in ((inside, 1.0), (outside, 0.0)):
-        pull[seeds], prior[seeds] = 1e3, value
-    laplacian = sparse.diags_array(weights.sum(axis=1) + pull) - weights
-    solver = splu(laplacian.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-    return np.asarray(solver.solve(pull * prior))
 
 
 def _within_limits(
@@ -241,7 +212,3 @@ def _pixel(mask: Mask, x: float, y: float) -> tuple[int, int]:
     """Row and column of the pixel under a point; the nearest one for points outside."""
     height, width = mask.shape
     return min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)
-
-
-def _log_odds(chance: Floats, floor: float) -> Floats:
-    return np.asarray(np.log((chance + floor) / (1.0 - chance + floor)))

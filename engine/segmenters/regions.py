@@ -54,7 +54,11 @@ class Regions:
         """(n,): which part of each region the (h, w) mask of the photo covers."""
         size = (self.labels.shape[1], self.labels.shape[0])
         small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        return np.bincount(self.labels.ravel(), small.ravel(), self.count) / self.areas
+        return self.means_of(np.asarray(small))
+
+    def means_of(self, values: NDArray[np.generic]) -> Floats:
+        """(n,): the mean in each region of (sh, sw) numbers or bools on the small copy."""
+        return np.bincount(self.labels.ravel(), values.ravel(), self.count) / self.areas
 
     def distances_from(self, seeds: NDArray[np.bool_] | list[int]) -> Floats:
         """(n,): the least colour change, plus 1 a step, on a way from any of the seeds.

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from engine.errors import OptionError
 from engine.geometry import box_to_slices, clip_box, iou_masks, mask_to_box
+from engine.segmenters.boxes import BoxOptions
 from engine.segmenters.classical import box_to_mask
-from engine.segmenters.grabcut import GrabCutOptions
 from engine.types import Image
 from tests.engine.scenes import ellipse, two_fruits
 
@@ -88,12 +88,26 @@ def test_crumbs_are_dropped_and_pinholes_filled() -> None:
     assert iou_masks(mask, left) > 0.9
 
 
-def test_a_collapsed_cut_falls_back_on_the_watershed() -> None:
+@pytest.mark.parametrize("cut_short_side", [1, 10_000])
+def test_the_walk_finds_the_object_with_and_without_grabcut(cut_short_side: int) -> None:
     image, left, _ = two_fruits()
     box = mask_to_box(left)
     assert box is not None
-    never_satisfied = GrabCutOptions(smallest_share=1.0)
-    assert iou_masks(box_to_mask(image, box, options=never_satisfied), left) > 0.85
+    options = BoxOptions(cut_short_side=cut_short_side)
+    assert iou_masks(box_to_mask(image, box, options=options), left) > 0.9
+
+
+def test_grabcut_has_a_say_in_large_boxes_only() -> None:
+    image, left, _ = two_fruits()
+    box = mask_to_box(left)
+    assert box is not None
+    alone = box_to_mask(image, box, options=BoxOptions(cut_short_side=10_000))
+    assert np.array_equal(box_to_mask(image, box, options=BoxOptions(cut_share=0.0)), alone)
+    small = (40.0, 60.0, 60.0, 90.0)
+    assert np.array_equal(
+        box_to_mask(image, small),
+        box_to_mask(image, small, options=BoxOptions(cut_share=1.0)),
+    )
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
