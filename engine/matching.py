@@ -40,8 +40,8 @@ def mask_cells(mask: Mask, grid: int, rule: GridRule = "any4") -> Cells:
     """
     height, width = mask.shape[-2:]
     if rule == "any4":
-        top, bottom = _pixels_at_centres(height, grid)
-        left, right = _pixels_at_centres(width, grid)
+        top, bottom = pixels_at_centres(height, grid)
+        left, right = pixels_at_centres(width, grid)
         rows = mask[..., top, :] | mask[..., bottom, :]
         return np.asarray(rows[..., left] | rows[..., right])
     if rule == "mean":
@@ -53,10 +53,28 @@ def mask_cells(mask: Mask, grid: int, rule: GridRule = "any4") -> Cells:
     raise OptionError(f"unknown grid rule {rule!r}; known are any4, mean, nearest")
 
 
+def pixels_at_centres(length: int, grid: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Along one side, the two pixels between which each cell's centre lies, (grid,) each.
+
+    Twice the same where the centre is on a pixel, or beyond the last one.
+    """
+    doubled = (2 * np.arange(grid) + 1) * length - grid  # 2 * grid * (centre - 0.5)
+    lower = doubled // (2 * grid)
+    upper = lower + (doubled % (2 * grid) > 0)
+    return np.clip(lower, 0, length - 1), np.clip(upper, 0, length - 1)
+
+
 def coverage(mask: Mask, grid: int) -> Coverage:
     """(..., h, w) bool masks as the share of each cell's area that is on, (..., grid, grid)."""
     height, width = mask.shape[-2:]
     return (_area_units(mask, grid) / (height * width)).astype(np.float32)
+
+
+def overlaps(length: int, grid: int) -> NDArray[np.float64]:
+    """(grid, length): how far cell i and pixel j of one side overlap, in 1 / grid of a pixel."""
+    cells, pixels = np.arange(grid)[:, None] * length, np.arange(length)[None, :] * grid
+    ends = np.minimum(cells + length, pixels + grid)
+    return np.clip(ends - np.maximum(cells, pixels), 0, None).astype(np.float64)
 
 
 def scores(
@@ -126,29 +144,11 @@ def iou_with_inclusive_pixels(first: Box, second: Box) -> float:
     return width * height / (sum(areas) - width * height)
 
 
-# Grids over pixels, in whole numbers, so that no rounding decides ---------------------------------
-
-
-def _pixels_at_centres(length: int, grid: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The two pixels between which each cell's centre lies; twice the same where it is on one."""
-    doubled = (2 * np.arange(grid) + 1) * length - grid  # 2 * grid * (centre - 0.5)
-    lower = doubled // (2 * grid)
-    upper = lower + (doubled % (2 * grid) > 0)
-    return np.clip(lower, 0, length - 1), np.clip(upper, 0, length - 1)
-
-
 def _area_units(mask: Mask, grid: int) -> NDArray[np.float64]:
     """(..., grid, grid): area that is on, in units of which a cell holds height * width.
 
     Whole numbers, because pixels are grid units long and cells are height (width) units.
     """
     height, width = mask.shape[-2:]
-    rows, columns = _overlaps(height, grid), _overlaps(width, grid)
+    rows, columns = overlaps(height, grid), overlaps(width, grid)
     return np.asarray(rows @ mask.astype(np.float64) @ columns.T)
-
-
-def _overlaps(length: int, grid: int) -> NDArray[np.float64]:
-    """(grid, length): how far cell i and pixel j overlap, in 1 / grid of a pixel."""
-    cells, pixels = np.arange(grid)[:, None] * length, np.arange(length)[None, :] * grid
-    ends = np.minimum(cells + length, pixels + grid)
-    return np.clip(ends - np.maximum(cells, pixels), 0, None).astype(np.float64)
