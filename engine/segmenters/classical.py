@@ -9,12 +9,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.gallery import Gallery, build_gallery
+from engine.geometry import box_to_slices, mask_to_box
 from engine.segmenters.boxes import box_to_mask
 from engine.segmenters.clicks import masks_from_clicks, outline_score
 from engine.segmenters.regions import Regions, split_photo
 from engine.types import Candidate, Image, Mask, Prompts
 
 __all__ = ["ClassicalSegmenter", "PreparedPhoto", "box_to_mask"]
+
+CLOSE_UP = 0.6
+"""Where mask, clicks and surroundings are less of the photo's long side than this, corrections
+cut that piece into regions of its own: the photo's are as large as small objects."""
+
+MARGIN = 0.5  # of the long side of mask and clicks
+SMALLEST_MARGIN = 16.0  # pixels
 
 
 @dataclass(frozen=True)
@@ -59,11 +68,39 @@ class ClassicalSegmenter:
             raise RuntimeError("set_image comes before masks_for")
         regions = self._prepared.regions
         start = self._start(self._prepared, prompts)
+        if prompts.points and start is not None and start.any():
+            return self._corrected(self._prepared, prompts, start)
         if prompts.points:
-            return masks_from_clicks(regions, prompts, start=start)
+            return masks_from_clicks(regions, prompts, start=None)
         if start is None or not start.any():
             return []
         return [Candidate(start, outline_score(regions, start))]
+
+    @staticmethod
+    def _corrected(photo: PreparedPhoto, prompts: Prompts, start: Mask) -> list[Candidate]:
+        """The clicks at work near the mask, on finer regions where that is a small piece."""
+        window = _surroundings(start, prompts.points)
+        height, width = (part.stop - part.start for part in window)
+        if max(height, width) > CLOSE_UP * max(start.shape):
+            return masks_from_clicks(photo.regions, prompts, start=start)
+        rows, columns = window
+        x, y, box = columns.start, rows.start, prompts.box
+        near = Prompts(
+            tuple((px - x, py - y) for px, py in prompts.points),
+            prompts.labels,
+            box=None if box is None else (box[0] - x, box[1] - y, box[2] - x, box[3] - y),
+        )
+        regions = split_photo(np.ascontiguousarray(photo.image[window]))
+        found = []
+        for candidate in masks_from_clicks(regions, near, start=start[window]):
+            mask = np.zeros_like(start)
+            mask[window] = candidate.mask
+            found.append(Candidate(mask, candidate.score))
+        return found
+
+    def gallery(self, image: Image) -> Gallery:
+        """Every region that merging neighbours passes through."""
+        return build_gallery(image)
 
     @staticmethod
     def _start(photo: PreparedPhoto, prompts: Prompts) -> Mask | None:
@@ -78,3 +115,16 @@ class ClassicalSegmenter:
         if prompts.box is not None:
             return box_to_mask(photo.image, prompts.box)
         return None
+
+
+def _surroundings(mask: Mask, points: tuple[tuple[float, float], ...]) -> tuple[slice, slice]:
+    """Rows and columns around the mask and the clicks, with room for the mask to grow."""
+    box = mask_to_box(mask)
+    assert box is not None, "only masks with pixels are corrected"
+    xs, ys = [box[0], box[2]], [box[1], box[3]]
+    for x, y in points:
+        xs += [x, x + 1]
+        ys += [y, y + 1]
+    margin = max(MARGIN * max(max(xs) - min(xs), max(ys) - min(ys)), SMALLEST_MARGIN)
+    around = (min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin)
+    return box_to_slices(around, shape_hw=(mask.shape[0], mask.shape[1]))

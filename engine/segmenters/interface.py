@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from engine.gallery import Gallery
 from engine.types import Candidate, Image, Prompts
 
 
@@ -30,3 +31,6 @@ class Segmenter(Protocol):
 
         RuntimeError where no photo is set.
         """
+
+    def gallery(self, image: Image) -> Gallery:
+        """Everything in a photo that may be an object, unprompted; leaves the current one alone."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segment_anything import SamPredictor, sam_model_registry
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 
 from engine.errors import OptionError, WeightsError
+from engine.gallery import Gallery
 from engine.types import Candidate, Image, Mask, Prompts
 
 MASK_LOGIT = 10.0
@@ -30,6 +31,17 @@ BROKEN = (
     pickle.UnpicklingError,
 )
 """What torch.load raises on bytes that are no checkpoint; it runs a small machine on them."""
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """How a gallery is made: the published generator's own names and values."""
+
+    points_per_side: int = 32  # clicks along each side of the photo
+    points_per_batch: int = 16  # on a CPU smaller batches are no slower and need less memory
+    pred_iou_thresh: float = 0.88  # masks of which the network thinks less are left out
+    stability_score_thresh: float = 0.95  # … and those that change with the threshold
+    box_nms_thresh: float = 0.7  # IoU of boxes from which on two masks count as one
 
 
 @dataclass(frozen=True)
@@ -48,8 +60,9 @@ class SamSegmenter:
     the logits that the network gave it, where the mask is one of its last answers.
     """
 
-    def __init__(self, network: Sam, *, name: str) -> None:
+    def __init__(self, network: Sam, *, name: str, grid: GridOptions | None = None) -> None:
         self.name = name
+        self.grid = grid or GridOptions()
         self.network = network.eval()
         self._predictor = SamPredictor(network)
         self._answers: dict[bytes, NDArray[np.float32]] = {}  # mask digest → low-resolution logits
@@ -98,6 +111,13 @@ class SamSegmenter:
             for index in order
             if masks[index].any()
         ]
+
+    def gallery(self, image: Image) -> Gallery:
+        """Masks for a grid of clicks, filtered; a minute or more on a CPU for vit_b."""
+        generator = SamAutomaticMaskGenerator(self.network, **asdict(self.grid))
+        found = generator.generate(np.ascontiguousarray(image))
+        scores = [min(max(float(entry["predicted_iou"]), 0.0), 1.0) for entry in found]
+        return Gallery.from_masks((entry["segmentation"] for entry in found), scores)
 
     def _logits_of(self, mask: Mask) -> NDArray[np.float32]:
         """The mask as the network wants it: (1, 4s, 4s) logits in its padded square."""

@@ -64,6 +64,24 @@ def test_a_click_inside_adds_what_the_mask_misses_and_changes_nothing_else(
     assert np.array_equal(candidate.mask[:, 110:], start[:, 110:])
 
 
+def test_a_small_object_in_a_large_photo_is_corrected_as_finely_as_a_large_one() -> None:
+    image, left, _ = two_fruits(height=60, width=80)
+    small = np.zeros((480, 640), dtype=bool)
+    small[300:360, 500:580] = left  # 24 pixels wide, two of the photo's regions
+    photo = np.full((480, 640, 3), (60, 110, 50), dtype=np.uint8)
+    photo[300:360, 500:580] = image
+    segmenter = ClassicalSegmenter()
+    segmenter.set_image(photo)
+    upper = small.copy()
+    upper[330:] = False
+    (candidate,) = segmenter.masks_for(Prompts(((520.0, 340.0),), (1,), mask=upper))
+    assert iou_masks(candidate.mask, small) > 0.85
+    leaked = small.copy()
+    leaked[312:348, 532:552] = True
+    (candidate,) = segmenter.masks_for(Prompts(((545.0, 330.0),), (0,), mask=leaked))
+    assert iou_masks(candidate.mask, small) > 0.85
+
+
 def test_a_click_outside_takes_away_what_leaked_and_nothing_else(
     segmenter: ClassicalSegmenter,
 ) -> None:
@@ -160,6 +178,17 @@ def test_returning_to_a_prepared_photo_gives_the_same_answer(
     assert not np.array_equal(segmenter.masks_for(prompts)[0].mask, before)
     segmenter.set_prepared(PREPARED)
     assert np.array_equal(segmenter.masks_for(prompts)[0].mask, before)
+
+
+def test_a_gallery_holds_both_objects_and_leaves_the_current_photo_alone(
+    segmenter: ClassicalSegmenter,
+) -> None:
+    before = segmenter.masks_for(Prompts((ON_LEFT,), (1,)))[0].mask
+    gallery = segmenter.gallery(IMAGE[::-1].copy())
+    masks = [gallery.mask(index)[::-1] for index in range(len(gallery))]
+    for fruit in (LEFT, RIGHT):
+        assert max(iou_masks(mask, fruit) for mask in masks) > 0.9
+    assert np.array_equal(segmenter.masks_for(Prompts((ON_LEFT,), (1,)))[0].mask, before)
 
 
 def test_prompts_before_a_photo_and_masks_of_another_size_are_programming_errors(

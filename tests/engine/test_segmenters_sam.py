@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from segment_anything import SamPredictor, sam_model_registry
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 from segment_anything.modeling import (
     ImageEncoderViT,
     MaskDecoder,
@@ -20,7 +21,7 @@ from segment_anything.modeling import (
 
 from engine.errors import OptionError, WeightsError
 from engine.segmenters import SEGMENTERS, available, best_here, build
-from engine.segmenters.sam import MASK_LOGIT, SamSegmenter, load_sam
+from engine.segmenters.sam import MASK_LOGIT, GridOptions, SamSegmenter, load_sam
 from engine.types import Prompts
 from tests.engine.scenes import two_fruits
 
@@ -172,6 +173,23 @@ def test_prompts_before_a_photo_and_masks_of_another_size_are_programming_errors
         SamSegmenter(network, name="small").masks_for(Prompts(((1.0, 1.0),), (1,)))
     with pytest.raises(ValueError, match=r"\(3, 4\)"):
         segmenter.masks_for(Prompts(mask=np.ones((3, 4), dtype=bool)))
+
+
+def test_a_gallery_is_what_the_published_generator_finds(network: Sam) -> None:
+    # Untrained masks are alike: only without suppression do several stay.
+    grid = GridOptions(
+        points_per_side=4, pred_iou_thresh=-9.0, stability_score_thresh=0.0, box_nms_thresh=1.0
+    )
+    expected = SamAutomaticMaskGenerator(network, **asdict(grid)).generate(IMAGE)
+    gallery = SamSegmenter(network, name="small", grid=grid).gallery(IMAGE)
+    assert len(gallery) > 1
+    found = {gallery.mask(index).tobytes() for index in range(len(gallery))}
+    assert found == {entry["segmentation"].tobytes() for entry in expected if entry["area"]}
+
+
+def test_a_gallery_may_be_empty(network: Sam) -> None:
+    grid = GridOptions(points_per_side=2, pred_iou_thresh=9.0)
+    assert len(SamSegmenter(network, name="small", grid=grid).gallery(IMAGE)) == 0
 
 
 @pytest.mark.usefixtures("small_registered")
