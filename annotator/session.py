@@ -66,7 +66,7 @@ class ReviewSession:
                 for instance in transaction.instances(context.image_id)
                 if instance.status is Status.PROPOSED
                 and instance.category is not None
-                and (instance.score or 0.0) >= min_score
+                and (instance.score is None or instance.score >= min_score)
             ]
             if not accepted:
                 raise ReviewError("nothing on this photo that has a class waits for a decision")

@@ -8,7 +8,7 @@ import gradio as gr
 
 from annotator.store import Project
 from annotator.ui import render
-from annotator.ui.canvas import ReviewCanvas
+from annotator.ui.canvas import review_canvas
 from annotator.ui.export_tab import ExportTab
 from annotator.ui.operations import Operations
 from annotator.ui.projects_tab import ProjectsTab
@@ -31,7 +31,7 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
             with gr.Tab("Projects", id="projects") as projects:
                 projects_tab = ProjectsTab(workspace, key, actor=actor)
             with gr.Tab("Review", id="review") as review:
-                canvas = ReviewCanvas(review_op=review_op, elem_id="review")
+                canvas = review_canvas(review_op=review_op, elem_id="review")
             with gr.Tab("Export", id="export"):
                 ExportTab(workspace, key)
 

@@ -167,7 +167,7 @@ class ProjectsTab:
         )
         create = gr.Button("Create project", variant="primary", elem_id="new-create")
         target = gr.Textbox(visible=False)
-        form = [folder, source, tags]
+        form: list[Any] = [folder, source, tags]
         hidden: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
         for field in form:
             field.change(self._check, form, check, **hidden)

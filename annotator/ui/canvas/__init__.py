@@ -46,7 +46,9 @@ def script() -> str:
     return '"use strict";\n' + "\n".join(read_asset(name) for name in SCRIPTS) + "\n" + _START
 
 
-class ReviewCanvas(gr.HTML):
+def review_canvas(
+    value: dict[str, Any] | None = None, *, review_op: ReviewOperation, **options: Any
+) -> gr.HTML:
     """The whole review screen: tools, photo, lists, film strip.
 
     ``review_op`` is called with one dict an operation, in a thread, outside the queue. It has to
@@ -57,35 +59,16 @@ class ReviewCanvas(gr.HTML):
     a counter in it refreshes the screen. The event ``edited`` follows saved edits. Never list the
     component among the inputs of an event.
     """
-
-    def __init__(
-        self,
-        value: dict[str, Any] | None = None,
-        *,
-        review_op: ReviewOperation | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            value=value,
-            html_template=read_asset("canvas.html"),
-            css_template=read_asset("canvas.css"),
-            js_on_load=script(),
-            apply_default_css=False,
-            server_functions=None if review_op is None else [_named_for_the_page(review_op)],
-            **options,
-        )
-
-    def api_info(self) -> dict[str, Any]:
-        """The value is an object, where `gr.HTML` says string."""
-        return {"type": "object"}
-
-    def example_payload(self) -> Any:
-        """An empty screen."""
-        return None
-
-    def example_value(self) -> Any:
-        """An empty screen."""
-        return None
+    # Not a subclass: for each of those Gradio writes an interface file beside the source.
+    return gr.HTML(
+        value=value,
+        html_template=read_asset("canvas.html"),
+        css_template=read_asset("canvas.css"),
+        js_on_load=script(),
+        apply_default_css=False,
+        server_functions=[_named_for_the_page(review_op)],
+        **options,
+    )
 
 
 def _named_for_the_page(answer: ReviewOperation) -> ReviewOperation:
