@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext, expect
 from pycocotools.coco import COCO
 
 from annotator.store import Project
+from engine.geometry import rle_to_mask
+from engine.types import Mask, Rle
 from tests.browser.conftest import Server
 from tests.browser.screen import Screen
 
@@ -36,7 +40,7 @@ def comparable(instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_the_whole_of_a_review(screen: Screen, server: Server, tmp_path: Path) -> None:
     first = screen.instances[0]
-    x0, y0, x1, y1 = first["box"]
+    x1, y1 = first["box"][2:]
     screen.page.keyboard.press("v")
 
     # Drag the lower right corner outwards or inwards, whatever the photo has room for.
@@ -46,13 +50,17 @@ def test_the_whole_of_a_review(screen: Screen, server: Server, tmp_path: Path) -
     assert moved["box"][2:] == pytest.approx([x1 - 20, y1 - 12], abs=1.0)
     assert moved["status"] == "edited"
 
-    # Two clicks refine: one inside the mask's middle, one outside it.
+    # Two clicks refine: left on what the mask lacks, right on what it has too much.
     screen.press("p")
-    screen.click((x0 + x1) / 2, (y0 + y1) / 2)
-    screen.click(x0 + 3, y0 + 3, button="right")
+    mask = rle_to_mask(Rle.from_dict(moved["rle"]))
+    lacking, surplus = pixel_beside(mask), pixel_inside(mask)
+    screen.click(*lacking)
+    screen.click(*surplus, button="right")
     refined = screen.instance(first["id"])
     assert [label for _, _, label in refined["points"]] == [1, 0]
-    assert refined["rle"] != moved["rle"]
+    now = rle_to_mask(Rle.from_dict(refined["rle"]))
+    assert now[int(lacking[1]), int(lacking[0])]
+    assert not now[int(surplus[1]), int(surplus[0])]
 
     # A new box gets a mask.
     screen.press("Escape")
@@ -68,7 +76,7 @@ def test_the_whole_of_a_review(screen: Screen, server: Server, tmp_path: Path) -
     brushed = screen.instance(drawn["id"])
     assert brushed["rle"] != drawn["rle"]
     screen.press("e")
-    screen.drag((50, 50), (70, 60))
+    screen.drag((95, 85), (120, 100))
     assert screen.instance(drawn["id"])["rle"] != brushed["rle"]
     screen.press("v")
     screen.choose(drawn["id"])
@@ -116,6 +124,22 @@ def test_the_whole_of_a_review(screen: Screen, server: Server, tmp_path: Path) -
     assert screen.errors == []
     outside = {urlsplit(url).hostname for url in screen.requests if url.startswith("http")}
     assert outside == {"127.0.0.1"}
+
+
+def pixel_inside(mask: Mask) -> tuple[float, float]:
+    """The middle of the pixel of the mask that lies deepest in it."""
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return float(column) - 0.5, float(row) - 0.5
+
+
+def pixel_beside(mask: Mask) -> tuple[float, float]:
+    """The middle of a pixel a little outside of the mask."""
+    far = cv2.dilate(mask.astype(np.uint8), np.ones((31, 31), np.uint8)).astype(bool)
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(bool)
+    rows, columns = np.nonzero(far & ~near)
+    middle = len(rows) // 2
+    return float(columns[middle]) + 0.5, float(rows[middle]) + 0.5
 
 
 def accept_and_reject_elsewhere(screen: Screen) -> set[int]:

@@ -20,8 +20,6 @@ from exports.coco_annotations import Annotation, box_and_area
 from exports.verify import verify_coco
 from tests.builders import make_image, make_instance, make_mask, masks_with_pixels
 
-SETS += ["pets_masks", "voc100_formats"]
-
 CATEGORIES = [(1, "cat"), (3, "пёс")]
 RING = make_mask((1, 1, 20, 20)) ^ make_mask((5, 5, 9, 9))
 

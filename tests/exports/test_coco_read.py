@@ -11,11 +11,19 @@ import pytest
 from engine.errors import FormatError
 from engine.geometry import rle_to_mask
 from engine.types import Source, Status
-from exports.coco import read_coco
+from exports.coco import read_coco, write_coco
 from exports.tags import read_tags
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-SETS = ["birds10", "caltech_animals", "coco_attribution", "fork_scissors", "odd_files"]
+SETS = [
+    "birds10",
+    "caltech_animals",
+    "coco_attribution",
+    "fork_scissors",
+    "odd_files",
+    "pets_masks",
+    "voc100_formats",
+]
 
 
 def foreign(**annotation: Any) -> dict[str, Any]:
@@ -140,7 +148,12 @@ def test_the_truth_of_a_photo_set_goes_through_unchanged(tmp_path: Path, name: s
     tags = read_tags(DATA / name / "image_labels.csv").labels_of
     assert all(set(image.tags) == set(tags[image.file_name]) for image in file.images)
     assert all("crowd" in note for note in file.notes)
-    written(tmp_path, *file.images, categories=file.categories)
+    write_coco(
+        tmp_path / "coco.json",
+        file.images,
+        categories=file.categories,
+        date_created="2026-01-02T03:04:05Z",
+    )
     back = read_coco(tmp_path / "coco.json")
     for image, other in zip(file.images, back.images, strict=True):
         assert [one.rle for one in image.instances] == [one.rle for one in other.instances]
