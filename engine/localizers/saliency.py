@@ -32,6 +32,7 @@ SIGMA_SMOOTH = 10.0
 LEAST_SMOOTHNESS = 0.1
 BACKGROUND_WEIGHT = 5.0
 TINY = 1e-9
+LEAST_RANGE = 1e-6  # steps of TINY add up; a photo of one colour must not show how many there are
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _maps_at(image: Image, count: int) -> tuple[Floats, Floats, Floats]:
 
 def _unit(values: NDArray[Any]) -> Floats:
     low, high = float(values.min()), float(values.max())
-    return (values - low) / (high - low) if high - low > TINY else np.ones_like(values)
+    return (values - low) / (high - low) if high - low > LEAST_RANGE else np.ones_like(values)
 
 
 def _superpixels(image: Image, count: int) -> _Superpixels:
