@@ -41,7 +41,8 @@ def _answer(arguments: argparse.Namespace, value: dict[str, Any], text: str) -> 
         json.dump(value, sys.stdout, ensure_ascii=False, indent=1, default=str)
         sys.stdout.write("\n")
     else:
-        Console(highlight=False, soft_wrap=True).print(text, markup=False)
+        # As it is: a file may be called ":cat:.jpg".
+        Console(highlight=False, soft_wrap=True, emoji=False).print(text, markup=False)
 
 
 @contextmanager
@@ -54,10 +55,11 @@ def _opened(folder: Path) -> Iterator[Project]:
 
 
 def _progress(*, quiet: bool = False) -> Progress:
-    # On stderr, so that an answer on stdout stays clean; rich hides it where nobody looks.
+    # On stderr, so that an answer on stdout stays clean; only where somebody looks.
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
-    return Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet)
+    is_hidden = quiet or not console.is_terminal
+    return Progress(*columns, TimeRemainingColumn(), console=console, disable=is_hidden)
 
 
 def _first(lines: list[str]) -> list[str]:
@@ -75,7 +77,7 @@ def run_new(arguments: argparse.Namespace) -> bool:
     project = Project.create(arguments.project, name=arguments.name)
     try:
         report = _take_in(project, arguments)
-    except AnnotatorError:
+    except (AnnotatorError, KeyboardInterrupt):
         project.discard()  # a mistake in the tags leaves nothing behind
         raise
     Workspace().remember(project.folder)
@@ -134,7 +136,9 @@ def run_suggest(arguments: argparse.Namespace) -> bool:
     if arguments.processes < 1:
         raise OptionError(f"--processes must be at least 1, got {arguments.processes}")
     with _opened(arguments.project) as project:
-        run_id = arguments.run_id or _find_or_start(project, arguments)
+        run_id = arguments.run_id
+        if run_id is None:
+            run_id = _find_or_start(project, arguments)
         with _progress(quiet=arguments.quiet or arguments.json) as progress:
             task = progress.add_task(f"run {run_id}", total=None)
 
@@ -267,8 +271,8 @@ def run_models(arguments: argparse.Namespace) -> bool:
 
 def _get_model(arguments: argparse.Namespace) -> bool:
     if arguments.name not in checkpoints.WEIGHTS:
-        known = ", ".join(checkpoints.WEIGHTS)
-        raise OptionError(f"no checkpoint '{arguments.name}'; choose from {known}")
+        asked = "say which checkpoint" if arguments.name is None else f"no '{arguments.name}'"
+        raise OptionError(f"{asked}; choose from {', '.join(checkpoints.WEIGHTS)}")
     with _progress(quiet=arguments.json) as progress:
         task = progress.add_task(arguments.name, total=checkpoints.WEIGHTS[arguments.name].size)
 

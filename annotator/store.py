@@ -133,6 +133,7 @@ class Project:
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
+        self._made_its_folder = False
         self._engine = schema.connect(url)
         self._writer = self._engine.execution_options(writes=True)
 
@@ -143,11 +144,13 @@ class Project:
             raise StoreError(
                 f"{folder} already holds a project; use 'annotator add' to put more photos into it"
             )
+        is_new = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
         project = cls(folder.resolve(), f"sqlite:///{(folder / DATABASE).resolve()}")
+        project._made_its_folder = is_new
         schema.upgrade(project._engine)
         with project.write() as transaction:
             transaction.set_setting("name", name or folder.resolve().name)
@@ -175,10 +178,12 @@ class Project:
         self._engine.dispose()
 
     def discard(self) -> None:
-        """Close it and remove its database; for a project that never got its photos."""
+        """Close it and remove what `create` made; for a project that never got its photos."""
         self.close()
         for path in self.folder.glob(DATABASE + "*"):
             path.unlink()
+        if self._made_its_folder and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     @property
     def cache(self) -> Path:
