@@ -81,9 +81,9 @@ class View:
 
     def photo(self, image_id: int) -> Photo:
         """One photo; StoreError for an unknown id."""
-        row = self.connection.execute(
-            select(schema.image).where(schema.image.c.id == image_id)
-        ).one_or_none()
+        query = select(schema.image).where(schema.image.c.id == image_id)
+        # An address may hold a number that SQLite cannot compare with.
+        row = self.connection.execute(query).one_or_none() if abs(image_id) < 2**63 else None
         if row is None:
             raise StoreError(f"this project has no photo number {image_id}")
         return Photo(**row._mapping)

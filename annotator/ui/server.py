@@ -17,7 +17,9 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
+from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from annotator import pictures
 from annotator.assist import Assistant, build_segmenter
@@ -34,15 +36,17 @@ from engine.errors import AnnotatorError, OptionError
 logger = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HOST_NAMES = (*LOOPBACK, "[::1]")  # an IPv6 address has brackets in addresses of pages
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=3600"}
 
 
-def build_app(workspace: Workspace, *, actor: str, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
+def build_app(workspace: Workspace, *, actor: str, hosts: tuple[str, ...] = HOST_NAMES) -> FastAPI:
     """The whole app for the projects of the workspace; answers only to these host names."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # A page elsewhere can point its own name at this machine; it cannot forge the Host header.
     allowed = ["*"] if "*" in hosts else list(hosts)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed)
+    app.add_middleware(_OwnPagesOnly)
     assistant = Assistant(build_segmenter)
     sessions = _Sessions(assistant)
     operations = Operations(workspace, sessions.of, actor=actor)
@@ -60,6 +64,25 @@ def build_app(workspace: Workspace, *, actor: str, hosts: tuple[str, ...] = LOOP
         run_history=False,
         ssr_mode=False,
     )
+
+
+class _OwnPagesOnly:
+    """Refuses what a page of another site sends through the browser, which names it as Origin.
+
+    Without this any page could change annotations: a POST of plain text is sent unasked.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        origin = headers.get("origin")
+        if origin is None or origin.partition("://")[2] == headers.get("host"):
+            await self._app(scope, receive, send)
+        else:
+            refusal = PlainTextResponse("only our own pages may ask", 403, headers=HEADERS)
+            await refusal(scope, receive, send)
 
 
 class _Sessions:
@@ -115,11 +138,11 @@ def _add_routes(app: FastAPI, workspace: Workspace) -> None:
 
 def serve(*, host: str, port: int, open_browser: bool, actor: str, address: str = "") -> None:
     """Run the server until Ctrl-C; ``address`` is what follows the host in the opened page."""
-    hosts = LOOPBACK if host in LOOPBACK else ("*",)
+    hosts = HOST_NAMES if host in LOOPBACK else ("*",)
     _require_free(host, port)
     workspace = Workspace()
     app = build_app(workspace, actor=actor, hosts=hosts)
-    url = f"http://{'127.0.0.1' if host in LOOPBACK else host}:{port}/{address}"
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/{address}"
     if open_browser:
         threading.Timer(1.0, webbrowser.open, [url]).start()
     logger.warning("Tag2Mask is at %s  (Ctrl-C stops it; everything is saved)", url)
