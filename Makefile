@@ -1,6 +1,7 @@
 # make run    set up and open the sample project in the browser
 # make check  set up for development and run every check
-.PHONY: run check format lint types test clean
+# make check-slow  the checks that take minutes
+.PHONY: run check check-slow format test clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,6 +15,9 @@ check: .venv/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+check-slow: .venv/installed-for-tests
+	$(BIN)/pytest -m slow
 
 format: .venv/installed-for-tests
 	$(BIN)/ruff format .

@@ -98,7 +98,8 @@ def write(path: Path, model: tuple[Floats, Floats, Floats], names: list[str]) ->
     lines = [
         '"""The numbers of `engine.judging`, written by `benchmarks/fit_judge.py`.',
         "",
-        f"Fitted on the train splits of {', '.join(names)}; one number a cue, in its order.",
+        "One number a cue, in its order; fitted on the train splits of",
+        f"{', '.join(names)}.",
         '"""',
         "",
         "import numpy as np",

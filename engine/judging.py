@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 
 GRID = 14  # cells of a side, as in Pro2SAM's matching
 RING = 0.12  # width of what counts as surroundings, as a share of the object's size
+MOST_COMPACT = 4.0  # a disc has 1.2; without a limit the whole photo would have its pixel count
 TINY = 1e-9
 
 CUES = (
@@ -134,7 +135,7 @@ def _shape_cues(mask: Mask) -> list[float]:
         box_width * box_height / mask.size,
         float(np.concatenate(sides).mean()),
         sum(bool(side.any()) for side in sides) / 4,
-        4 * np.pi * area / max(outline, 1) ** 2,
+        min(4 * np.pi * area / max(outline, 1) ** 2, MOST_COMPACT),
         area / (box_width * box_height),
     ]
 

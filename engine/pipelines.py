@@ -133,6 +133,8 @@ SIBLING_SALIENCY = 0.6  # of the chosen part's mean saliency: less is background
 AMBIGUITY = 0.7  # times the score for each tag too many: which of them it is, nobody told
 LARGEST_SHARED = 0.2  # of a further mask: two objects overlap less
 LEAST_FURTHER = 0.75  # of the best score
+CRACK = 5  # pixels of the copy: +0.01 mask IoU on pets and caltech, boxes as good
+LARGEST_HOLE = 0.2  # of the mask; larger ones are more often meant
 
 
 class ClassicalPipeline:
@@ -148,7 +150,7 @@ class ClassicalPipeline:
         found = self._choose(view)[: max(self._options.max_objects, len(tags))]
         instances = []
         for category, one in _with_classes(found, tags):
-            mask = _enlarged(one.mask, (image.shape[0], image.shape[1]))
+            mask = _enlarged(tidied(one.mask), (image.shape[0], image.shape[1]))
             box = mask_to_box(mask)
             assert box is not None
             instances.append(
@@ -241,6 +243,23 @@ def _enlarged(mask: Mask, shape_hw: tuple[int, int]) -> Mask:
         return smooth
     nearest = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     return nearest.astype(bool)
+
+
+def tidied(mask: Mask) -> Mask:
+    """The mask of a copy without cracks and small holes, which GrabCut leaves; it never shrinks."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (CRACK, CRACK))
+    # Repeating the rim keeps an object that leaves the photo closed there.
+    rim = np.pad(mask.astype(np.uint8), CRACK, mode="edge")
+    closed = cv2.morphologyEx(rim, cv2.MORPH_CLOSE, kernel)[CRACK:-CRACK, CRACK:-CRACK].astype(bool)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (~closed).astype(np.uint8), connectivity=4
+    )
+    height, width = mask.shape
+    x, y, w, h, areas = stats.T
+    is_inside = (x > 0) & (y > 0) & (x + w < width) & (y + h < height)
+    is_hole = is_inside & (areas <= LARGEST_HOLE * int(closed.sum()))
+    is_hole[0] = False  # label 0 is the mask itself
+    return np.asarray(closed | is_hole[labels])
 
 
 def _build_classical(options: Mapping[str, Any]) -> Pipeline:
