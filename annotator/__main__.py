@@ -120,6 +120,9 @@ def _add_suggest(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--processes", type=int, default=1, metavar="N", help="photos at a time (default: 1)"
     )
     command.add_argument("--run", type=int, metavar="N", dest="run_id", help="go on with this run")
+    command.add_argument(
+        "--if-waiting", action="store_true", help="with --run: not if it was stopped meanwhile"
+    )
     command.add_argument("--nice", action="store_true", help="step back behind other programs")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     for name, pipeline in pipelines.PIPELINES.items():

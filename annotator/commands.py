@@ -150,6 +150,7 @@ def run_suggest(arguments: argparse.Namespace) -> bool:
                 run_id,
                 processes=arguments.processes,
                 niceness=suggest.NICENESS if arguments.nice else 0,
+                only_waiting=arguments.if_waiting,
                 on_progress=show,
             )
         with project.read() as view:

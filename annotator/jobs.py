@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+from annotator import runs
 from annotator.store import Project
 from engine.errors import JobError
 
@@ -20,12 +21,14 @@ def log_path(project: Project, run_id: int) -> Path:
 
 
 def start_worker(project: Project, run_id: int) -> int:
-    """Start a process for a run that waits or was interrupted; its process number.
+    """Start a process for a run that nobody works on; its process number.
 
-    JobError if it cannot start. The process keeps running when the app ends.
+    Until it has claimed the run, the run waits. JobError if it cannot start or another one is at
+    it. The process keeps running when the app ends.
     """
+    runs.expect_worker(project, run_id)
     command = [sys.executable, "-m", "annotator", "suggest", str(project.folder)]
-    command += ["--run", str(run_id), "--nice", "--quiet"]
+    command += ["--run", str(run_id), "--if-waiting", "--nice", "--quiet"]
     try:
         with log_path(project, run_id).open("ab") as log:
             process = subprocess.Popen(

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, exists, func, insert, select, update
@@ -28,7 +27,7 @@ WAITING, RUNNING, DONE, CANCELLED, FAILED = "waiting", "running", "done", "cance
 INTERRUPTED = "interrupted"  # never stored: its worker is gone, or never came
 RESUMABLE = frozenset({INTERRUPTED, CANCELLED, FAILED, WAITING})
 
-STALE_SECONDS = 60.0  # a worker beats at every photo
+STALE_SECONDS = 60.0  # a worker beats several times in this time, however slow its photos are
 ALREADY_DECIDED_IOU = 0.7  # a proposal this close to a decided instance asks nothing new
 
 ACTOR = "machine"
@@ -103,6 +102,7 @@ def start(
             selection=list(photos),
             status=WAITING,
             created_at=now(),
+            heartbeat_at=time.time(),
             cancel=False,
             message="",
         )
@@ -132,13 +132,11 @@ def process_is_alive(process: int | None) -> bool:
 
 
 def _status(row: Row[Any]) -> str:
-    if row.status == WAITING:
-        age = datetime.now(UTC) - datetime.fromisoformat(row.created_at)
-        return WAITING if age.total_seconds() < STALE_SECONDS else INTERRUPTED
-    if row.status != RUNNING:
+    if row.status not in (WAITING, RUNNING):
         return str(row.status)
     fresh = row.heartbeat_at is not None and time.time() - row.heartbeat_at < STALE_SECONDS
-    return RUNNING if fresh and process_is_alive(row.process) else INTERRUPTED
+    at_it = row.status == WAITING or process_is_alive(row.process)
+    return str(row.status) if fresh and at_it else INTERRUPTED
 
 
 def _describe(view: View, row: Row[Any]) -> Run:
@@ -198,12 +196,24 @@ def problems(view: View, run_id: int) -> list[tuple[str, str]]:
     return [(row.file_name, row.problem) for row in rows]
 
 
-def claim(project: Project, run_id: int) -> None:
-    """Become the run's only worker; JobError if another one is at it."""
+def expect_worker(project: Project, run_id: int) -> None:
+    """Let the run wait for a worker that is about to start; JobError if one is at it."""
+    with project.write() as transaction:
+        _require_free(_row(transaction, run_id))
+        _set(transaction, run_id, status=WAITING, heartbeat_at=time.time(), cancel=False)
+
+
+def claim(project: Project, run_id: int, *, only_waiting: bool = False) -> None:
+    """Become the run's only worker; JobError if another one is at it.
+
+    With ``only_waiting`` also where the run does not wait (any more): somebody stopped it before
+    its worker came.
+    """
     with project.write() as transaction:
         row = _row(transaction, run_id)
-        if _status(row) == RUNNING and row.process != os.getpid():
-            raise JobError(f"run {run_id} is already being worked on by process {row.process}")
+        _require_free(row)
+        if only_waiting and row.status != WAITING:
+            raise JobError(f"run {run_id} does not wait for a worker: it is {row.status}")
         _set(
             transaction,
             run_id,
@@ -214,6 +224,11 @@ def claim(project: Project, run_id: int) -> None:
             finished_at=None,
             message="",
         )
+
+
+def _require_free(row: Row[Any]) -> None:
+    if _status(row) == RUNNING and row.process != os.getpid():
+        raise JobError(f"run {row.id} is already being worked on by process {row.process}")
 
 
 def _set(transaction: Transaction, run_id: int, **values: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -22,13 +23,15 @@ import cv2
 from annotator import runs
 from annotator.store import Project
 from engine import photos, pipelines
-from engine.errors import AnnotatorError, JobError
+from engine.errors import AnnotatorError, JobError, StoreError
 from engine.types import Instance
 
 logger = logging.getLogger(__name__)
 
 NICENESS = 15
 """How far a background worker steps back; a click of the app waits no longer because of it."""
+
+BEAT_SECONDS = runs.STALE_SECONDS / 4
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,20 @@ def _begin(name: str, options: dict[str, Any], niceness: int) -> None:
     _pipeline = pipelines.build(name, options)
 
 
+def _begin_beside(name: str, options: dict[str, Any], niceness: int) -> None:
+    """`_begin` of a process that serves another one, and ends with it."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _begin(name, options, niceness)
+
+
+def _end_with_parent() -> None:
+    # Where the parent was killed nobody tells its pool, which would wait for work for ever.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _work(task: Task) -> Outcome:
     assert _pipeline is not None
     started = time.perf_counter()
@@ -82,15 +99,17 @@ def work_on(
     *,
     processes: int = 1,
     niceness: int = 0,
+    only_waiting: bool = False,
     on_progress: Callable[[runs.Run], None] | None = None,
 ) -> runs.Run:
     """Do what is left of a run and return how it ended; cancelling it stops after the photo.
 
-    Raises JobError if another worker is at it, OptionError or WeightsError where the pipeline
-    cannot be built; the run is then marked failed with that reason. Interrupting it by Ctrl-C
-    marks it cancelled; killing it loses nothing either.
+    With ``only_waiting`` a run that was stopped before this worker came stays stopped. Raises
+    JobError if another worker is at it, OptionError or WeightsError where the pipeline cannot be
+    built; the run is then marked failed with that reason. Interrupting it by Ctrl-C marks it
+    cancelled; killing it loses nothing either.
     """
-    runs.claim(project, run_id)
+    runs.claim(project, run_id, only_waiting=only_waiting)
     with project.read() as view:
         run = runs.get(view, run_id)
         tags = view.all_tags()
@@ -101,7 +120,7 @@ def work_on(
     status, message = runs.FAILED, "the worker stopped unexpectedly; resume it"
     try:
         begin = (run.pipeline, run.options, niceness)
-        with _outcomes(tasks, begin, processes) as outcomes:
+        with _beating(project, run_id), _outcomes(tasks, begin, processes) as outcomes:
             status = _store(project, run_id, outcomes, on_progress)
         message = ""
     except AnnotatorError as error:
@@ -134,12 +153,35 @@ def _store(
             seconds=outcome.seconds,
             problem=outcome.problem,
         )
+        if on_progress is not None:
+            with project.read() as view:
+                run = runs.get(view, run_id)
+            on_progress(run)
         with project.read() as view:
-            if on_progress is not None:
-                on_progress(runs.get(view, run_id))
             if runs.is_cancelled(view, run_id):
                 return runs.CANCELLED
     return runs.DONE
+
+
+@contextmanager
+def _beating(project: Project, run_id: int) -> Iterator[None]:
+    """Say every now and then that this worker is alive, also while a slow photo is at hand."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(BEAT_SECONDS):
+            try:
+                runs.beat(project, run_id)
+            except StoreError as error:
+                logger.warning("no sign of life this time: %s", error)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextmanager
@@ -153,7 +195,9 @@ def _outcomes(
         return
     # Forking a process that has started threads can deadlock, so begin anew.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=begin)
+    pool = ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_begin_beside, initargs=begin
+    )
     try:
         yield _spread(pool, tasks, ahead=2 * processes)
     finally:
