@@ -131,8 +131,11 @@ class _Object:
 SIBLING_TRUST = 0.6  # a part beside the chosen one is less often an object of its own
 SIBLING_SALIENCY = 0.6  # of the chosen part's mean saliency: less is background
 AMBIGUITY = 0.7  # times the score for each tag too many: which of them it is, nobody told
-LARGEST_SHARED = 0.2  # of a further mask: two objects overlap less
+LARGEST_SHARED = 0.2  # of the smaller mask: two objects overlap less
 LEAST_FURTHER = 0.75  # of the best score
+TWIN_SIZE = 0.6  # of the largest part: less is a part of the same object, or clutter
+TWINS_SHARED = 0.8  # of the twins lies in the mask that bridges them
+PLAIN = 0.1  # of the twins' mean saliency: what lies between them is background
 CRACK = 5  # pixels of the copy: +0.01 mask IoU on pets and caltech, boxes as good
 LARGEST_HOLE = 0.2  # of the mask; larger ones are more often meant
 
@@ -171,14 +174,14 @@ class ClassicalPipeline:
             scores = judging.judge(view.image, view.maps, view.masks)
         else:
             scores = _matched(view, self._options)
-        best = int(np.argmax(scores))
-        chosen = [_Object(view.masks[best], float(scores[best]))]
+        best, score = _without_bridges(view, scores), float(scores.max())
+        chosen = [_Object(view.masks[best], score)]
         inside = float(view.maps.saliency[view.masks[best]].mean())
         for sibling in view.siblings[best]:
             ratio = float(view.maps.saliency[sibling].mean()) / (inside + judging.TINY)
             if ratio >= SIBLING_SALIENCY:
                 trust = SIBLING_TRUST * min(ratio, 1.0)
-                chosen.append(_Object(sibling, float(scores[best]) * trust))
+                chosen.append(_Object(sibling, score * trust))
         chosen += _further(view, scores, chosen)
         return chosen
 
@@ -194,19 +197,45 @@ def _matched(view: CloserLook, options: ClassicalOptions) -> np.ndarray:
     return matching.scores(matching.coarse_to_cells(coarse, options.tau_b), cells, rule="iou")
 
 
+def _without_bridges(view: CloserLook, scores: np.ndarray) -> int:
+    """The index of the best candidate, or of a cut into twins that it bridges over plain ground.
+
+    The judge looks for one object, and one box round two alike ones pleases it more than either.
+    """
+    best = view.masks[int(np.argmax(scores))]
+    saliency = view.maps.saliency
+    for index in np.argsort(-scores, kind="stable"):
+        parts = (view.masks[int(index)], *view.siblings[int(index)])
+        areas = [int(part.sum()) for part in parts]
+        union = np.logical_or.reduce(parts)
+        shared, bridge = union & best, best & ~union
+        if (
+            len(parts) > 1
+            and min(areas) >= TWIN_SIZE * max(areas)
+            and int(shared.sum()) >= TWINS_SHARED * sum(areas)
+            and bridge.any()
+            and float(saliency[bridge].mean()) <= PLAIN * float(saliency[shared].mean())
+        ):
+            return int(index)
+    return int(np.argmax(scores))
+
+
 def _further(view: CloserLook, scores: np.ndarray, chosen: Sequence[_Object]) -> list[_Object]:
     """Other candidates that lie apart from what is chosen and are not much worse."""
-    taken = np.logical_or.reduce([one.mask for one in chosen])
     further: list[_Object] = []
     for index in np.argsort(-scores, kind="stable"):
         mask, score = view.masks[int(index)], float(scores[index])
         if score < LEAST_FURTHER * float(scores.max()):
             break
-        shared = int((mask & taken).sum()) / int(mask.sum())
-        if shared <= LARGEST_SHARED and not mask.all():
+        shared = max(_shared(mask, one.mask) for one in [*chosen, *further])
+        if shared <= LARGEST_SHARED:
             further.append(_Object(mask, score * SIBLING_TRUST))
-            taken = taken | mask
     return further
+
+
+def _shared(first: Mask, second: Mask) -> float:
+    """How much of the smaller one lies in the other."""
+    return int((first & second).sum()) / min(int(first.sum()), int(second.sum()))
 
 
 def _with_classes(
@@ -255,9 +284,9 @@ def tidied(mask: Mask) -> Mask:
         (~closed).astype(np.uint8), connectivity=4
     )
     height, width = mask.shape
-    x, y, w, h, areas = stats.T
+    x, y, w, h, areas = np.asarray(stats).T
     is_inside = (x > 0) & (y > 0) & (x + w < width) & (y + h < height)
-    is_hole = is_inside & (areas <= LARGEST_HOLE * int(closed.sum()))
+    is_hole = np.asarray(is_inside & (areas <= LARGEST_HOLE * int(closed.sum())))
     is_hole[0] = False  # label 0 is the mask itself
     return np.asarray(closed | is_hole[labels])
 

@@ -57,7 +57,7 @@ class VerifyReport:
             more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
             return f"the file is wrong: {self.problems[0]}{more}"
         return (
-            f"read back: {self.images} photos, {self.instances} objects, {self.masks} masks;"
+            f"{self.images} photos, {self.instances} instances, {self.masks} masks;"
             f" boxes within {self.box_error:.3g} px, masks IoU at least {self.mask_iou:.4f}"
         )
 

@@ -21,6 +21,7 @@ from engine.photos import photo_files
 TAG_SOURCES = {"A CSV file": "csv", "Names of the folders": "folders", "No tags": "none"}
 PROPOSE, RESUME = "Propose boxes and masks", "Resume"
 TICK_SECONDS = 1.0
+SILENT_NAMES = ("images", "photos", "pictures", "img", "data")  # the folder above says more
 
 
 class ProjectsTab:
@@ -208,7 +209,7 @@ class ProjectsTab:
         try:
             if choice == "csv" and not tags.strip():
                 raise gr.Error("Give the tags file, or choose another source of tags.")
-            project = Project.create(_path(home), name=_path(folder).name)
+            project = Project.create(_path(home), name=_path(home).name)
             report = intake.add_photos(
                 project,
                 _path(folder),
@@ -235,5 +236,7 @@ def _path(text: str) -> Path:
 def _home_for(folder: str) -> str:
     if not folder.strip():
         return ""
-    name = re.sub(r"[^\w.-]+", "-", _path(folder).name) or "project"
+    path = _path(folder)
+    telling = path.parent.name if path.name.lower() in SILENT_NAMES else path.name
+    name = re.sub(r"[^\w.-]+", "-", telling) or "project"
     return str(Path.home() / "tag2mask" / name)

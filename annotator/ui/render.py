@@ -26,6 +26,12 @@ class ProjectCard:
     problem: str = ""  # why it cannot be opened
 
 
+def count(number: int, thing: str) -> str:
+    """ "1 photo", "2 photos", "1 class", "2 classes"."""
+    ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
+    return f"{number} {thing}{ending}"
+
+
 def header(project_name: str | None) -> str:
     """The line at the top of every page."""
     shown = f'<span class="t2-where">{escape(project_name)}</span>' if project_name else ""
@@ -58,7 +64,8 @@ def _card(project: ProjectCard, current: str | None) -> str:
     return (
         f'<a class="t2-card" href="?project={project.key}"{here}>{cover}<div class="t2-facts">'
         f"<strong>{escape(project.name)}</strong>"
-        f"<span>{project.photos} photos · {project.todo} to review · {project.done} done</span>"
+        f"<span>{count(project.photos, 'photo')} · {project.todo} to review ·"
+        f" {project.done} done</span>"
         f'<div class="t2-bar" role="img" aria-label="{decided} percent done">'
         f'<i style="width:{decided}%"></i></div>'
         f'<span class="t2-path">{escape(project.folder)}</span></div></a>'
@@ -87,7 +94,7 @@ def run_progress(run: Run | None, *, photos_left: int) -> str:
         f'<div class="t2-run" data-status="{run.status}"><strong>{titles[run.status]}</strong>',
         f'<div class="t2-bar" role="progressbar" aria-valuenow="{share:.0f}" aria-valuemin="0"'
         f' aria-valuemax="100"><i style="width:{share:.1f}%"></i></div>',
-        f"<p>{run.done} of {run.total} photos · {run.instances} proposals{rate}"
+        f"<p>{run.done} of {count(run.total, 'photo')} · {count(run.instances, 'proposal')}{rate}"
         f" · pipeline {escape(run.pipeline)}</p>",
     ]
     if run.problems:
@@ -107,8 +114,8 @@ def tag_check(
     more = f" and {len(classes) - 12} more" if len(classes) > 12 else ""
     lines = [
         '<div class="t2-check">',
-        f"<strong>{photos} photos, {tagged} of them tagged</strong>",
-        f"<p>{len(classes)} classes{': ' if classes else ''}{shown}{more}</p>",
+        f"<strong>{count(photos, 'photo')}, {tagged} tagged</strong>",
+        f"<p>{count(len(classes), 'class')}{': ' if classes else ''}{shown}{more}</p>",
     ]
     if skipped:
         lines.append(f'<p class="t2-warn">{skipped} files cannot be photos and are left out</p>')
@@ -133,12 +140,14 @@ def export_result(report: ExportReport, *, link: str) -> str:
     lines = [
         f'<div class="t2-export" data-ok="{str(verified.ok).lower()}">',
         f"<strong>{mark}</strong>",
-        f"<p>{report.instances} instances on {report.photos_with_instances} of {report.photos}"
-        f" photos · {escape(', '.join(report.statuses))}</p>",
+        f"<p>{count(report.instances, 'instance')} on {report.photos_with_instances} of"
+        f" {count(report.photos, 'photo')} · {escape(', '.join(report.statuses))}</p>",
         f"<p>Read back: {escape(verified.summary())}</p>",
     ]
     if report.unclassed:
-        lines.append(f'<p class="t2-warn">{report.unclassed} objects without a class left out</p>')
+        lines.append(
+            f'<p class="t2-warn">{count(report.unclassed, "instance")} without a class left out</p>'
+        )
     lines.append(f'<p class="t2-path">{escape(str(report.path))}</p>')
     lines.append(f'<a class="t2-button" href="{escape(link)}" download>Download</a>')
     return "".join(lines) + "</div>"

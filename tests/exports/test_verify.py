@@ -50,7 +50,7 @@ def test_a_file_that_says_what_was_meant_is_found_good(
     assert (report.images, report.instances, report.masks) == (3, 3, 2)
     assert (report.box_error, report.mask_iou, report.self_ap) == (0.0, 1.0, 1.0)
     assert report.summary() == (
-        "read back: 3 photos, 3 objects, 2 masks; boxes within 0 px, masks IoU at least 1.0000"
+        "3 photos, 3 instances, 2 masks; boxes within 0 px, masks IoU at least 1.0000"
     )
     assert json.loads(json.dumps(report.as_dict()))["ok"] is True
     assert capsys.readouterr().out == ""
