@@ -133,7 +133,7 @@ SIBLING_SALIENCY = 0.6  # of the chosen part's mean saliency: less is background
 AMBIGUITY = 0.7  # times the score for each tag too many: which of them it is, nobody told
 LARGEST_SHARED = 0.2  # of the smaller mask: two objects overlap less
 LEAST_FURTHER = 0.75  # of the best score
-TWIN_SIZE = 0.6  # of the largest part: less is a part of the same object, or clutter
+ALIKE = 0.6  # of the largest twin's area and saliency; less belongs to another kind of thing
 TWINS_SHARED = 0.8  # of the twins lies in the mask that bridges them
 PLAIN = 0.1  # of the twins' mean saliency: what lies between them is background
 CRACK = 5  # pixels of the copy: +0.01 mask IoU on pets and caltech, boxes as good
@@ -206,18 +206,22 @@ def _without_bridges(view: CloserLook, scores: np.ndarray) -> int:
     saliency = view.maps.saliency
     for index in np.argsort(-scores, kind="stable"):
         parts = (view.masks[int(index)], *view.siblings[int(index)])
-        areas = [int(part.sum()) for part in parts]
         union = np.logical_or.reduce(parts)
         shared, bridge = union & best, best & ~union
         if (
             len(parts) > 1
-            and min(areas) >= TWIN_SIZE * max(areas)
-            and int(shared.sum()) >= TWINS_SHARED * sum(areas)
+            and _alike([float(part.sum()) for part in parts])
+            and _alike([float(saliency[part].mean()) for part in parts])
+            and int(shared.sum()) >= TWINS_SHARED * int(union.sum())
             and bridge.any()
             and float(saliency[bridge].mean()) <= PLAIN * float(saliency[shared].mean())
         ):
             return int(index)
     return int(np.argmax(scores))
+
+
+def _alike(values: Sequence[float]) -> bool:
+    return min(values) >= ALIKE * max(values)
 
 
 def _further(view: CloserLook, scores: np.ndarray, chosen: Sequence[_Object]) -> list[_Object]:

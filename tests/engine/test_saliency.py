@@ -48,7 +48,7 @@ def test_maps_of_odd_photos_are_of_their_size_and_between_0_and_1(image: Image) 
     assert_sound(saliency_maps(image), image)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
 def test_any_small_photo_has_maps(image: Image) -> None:
     assert_sound(saliency_maps(image), image)
