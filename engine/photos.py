@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import stat
 import struct
 import threading
+import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -174,8 +176,13 @@ def find_photos(
     return FoundPhotos(tuple(found), tuple(skipped))
 
 
-def photo_files(folder: Path | str) -> tuple[list[str], list[SkippedFile]]:
-    """Names of the files that `find_photos` opens, unopened; and what it will not even open."""
+def photo_files(
+    folder: Path | str, *, seconds: float = math.inf
+) -> tuple[list[str], list[SkippedFile]]:
+    """Names of the files that `find_photos` opens, unopened; and what it will not even open.
+
+    PhotoError where there is no such folder, or where looking through it takes longer.
+    """
     if not os.path.isdir(folder):
         raise PhotoError(f"there is no folder {os.fspath(folder)!r}; give the folder of the photos")
     root, inside = Path(folder), Path(folder).resolve()
@@ -192,7 +199,10 @@ def photo_files(folder: Path | str) -> tuple[list[str], list[SkippedFile]]:
     def cannot_list(error: OSError) -> None:
         refuse(str(error.filename), f"the folder cannot be listed ({error.strerror})")
 
+    deadline = time.monotonic() + seconds
     for place, folders, files in os.walk(root, onerror=cannot_list):
+        if time.monotonic() > deadline:
+            raise PhotoError(f"{os.fspath(folder)!r} holds too much to look through quickly")
         for name in folders:
             if os.path.islink(os.path.join(place, name)) and not name.startswith("."):
                 refuse(os.path.join(place, name), "a link to a folder; these are not followed")

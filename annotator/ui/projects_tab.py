@@ -15,12 +15,13 @@ from annotator.store import Project
 from annotator.ui import render
 from annotator.workspace import Workspace, key_of
 from engine import pipelines
-from engine.errors import AnnotatorError
+from engine.errors import AnnotatorError, OptionError
 from engine.photos import photo_files
 
 TAG_SOURCES = {"A CSV file": "csv", "Names of the folders": "folders", "No tags": "none"}
 PROPOSE, RESUME = "Propose boxes and masks", "Resume"
 TICK_SECONDS = 1.0
+LOOK_SECONDS = 2.0  # who types /home/me/photos has typed / and /home on the way
 SILENT_NAMES = ("images", "photos", "pictures", "img", "data")  # the folder above says more
 
 
@@ -163,7 +164,7 @@ class ProjectsTab:
         check = gr.HTML(elem_id="new-check", padding=False)
         home = gr.Textbox(
             label="Keep the project in",
-            info="A new folder; the photos stay where they are",
+            info="A new folder, the one shown if left empty; the photos stay where they are",
             elem_id="new-home",
         )
         create = gr.Button("Create project", variant="primary", elem_id="new-create")
@@ -172,7 +173,8 @@ class ProjectsTab:
         hidden: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
         for field in form:
             field.change(self._check, form, check, **hidden)
-        folder.change(_home_for, folder, home, **hidden)
+        # Only shown, so that an answer that comes late replaces nothing that was typed meanwhile.
+        folder.change(lambda text: gr.Textbox(placeholder=_home_for(text)), folder, home, **hidden)
         source.change(lambda chosen: gr.Textbox(visible=chosen == "A CSV file"), source, tags)
         created = create.click(self._create, [*form, home], [check, target])
         created.success(None, target, None, js="(url) => { if (url) window.location.search = url }")
@@ -181,7 +183,7 @@ class ProjectsTab:
         if not folder.strip():
             return ""
         try:
-            names, skipped = photo_files(_path(folder))
+            names, skipped = photo_files(_path(folder), seconds=LOOK_SECONDS)
             csv = _path(tags) if TAG_SOURCES[source] == "csv" and tags.strip() else None
             labels, problems = intake.read_tag_choice(
                 names, tags_file=csv, from_folders=TAG_SOURCES[source] == "folders"
@@ -207,9 +209,12 @@ class ProjectsTab:
         choice = TAG_SOURCES[source]
         project = None
         try:
+            if not folder.strip():
+                raise OptionError("give the folder of the photos")
             if choice == "csv" and not tags.strip():
-                raise gr.Error("Give the tags file, or choose another source of tags.")
-            project = Project.create(_path(home), name=_path(home).name)
+                raise OptionError("give the tags file, or choose another source of tags")
+            place = _path(home if home.strip() else _home_for(folder))
+            project = Project.create(place, name=place.name)
             report = intake.add_photos(
                 project,
                 _path(folder),
@@ -230,7 +235,11 @@ class ProjectsTab:
 
 
 def _path(text: str) -> Path:
-    return Path(text.strip().strip('"')).expanduser()
+    path = Path(text.strip().strip('"'))
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~ and a name that nobody has (yet)
+        return path
 
 
 def _home_for(folder: str) -> str:
