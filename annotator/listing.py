@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, case, exists, func, or_, select
+from sqlalchemy import Select, and_, case, exists, func, or_, select, true
 
 from annotator import schema
 from annotator.views import View
@@ -66,22 +66,40 @@ def _tally() -> Any:
     )
 
 
-def _query(chosen: Filter, *columns: Any) -> Select[Any]:
-    image, tally = schema.image, _tally()
+@dataclass(frozen=True)
+class _Photos:
+    """All photos joined with their tally, and what each filter asks of them."""
+
+    source: Any
+    proposed: Any
+    curated: Any
+    decided: Any
+    conditions: dict[str, Any]
+
+
+def _photos() -> _Photos:
+    tally = _tally()
     proposed = func.coalesce(tally.c.proposed, 0)
     decided = func.coalesce(tally.c.curated + tally.c.rejected, 0)
-    query = select(image.c.id, *columns, proposed, func.coalesce(tally.c.curated, 0), decided)
-    query = query.join(tally, tally.c.image_id == image.c.id, isouter=True).order_by(image.c.id)
-    conditions = {
-        "all": None,
-        "todo": proposed > 0,
-        "done": and_(proposed == 0, decided > 0),
-        "rejected": func.coalesce(tally.c.rejected, 0) > 0,
-        "empty": and_(proposed == 0, decided == 0),
-    }
-    condition = conditions[chosen.status]
-    if condition is not None:
-        query = query.where(condition)
+    return _Photos(
+        source=schema.image.join(tally, tally.c.image_id == schema.image.c.id, isouter=True),
+        proposed=proposed,
+        curated=func.coalesce(tally.c.curated, 0),
+        decided=decided,
+        conditions={
+            "all": true(),
+            "todo": proposed > 0,
+            "done": and_(proposed == 0, decided > 0),
+            "rejected": func.coalesce(tally.c.rejected, 0) > 0,
+            "empty": and_(proposed == 0, decided == 0),
+        },
+    )
+
+
+def _query(chosen: Filter, *columns: Any) -> Select[Any]:
+    image, photos = schema.image, _photos()
+    query = select(image.c.id, *columns, photos.proposed, photos.curated, photos.decided)
+    query = query.select_from(photos.source).where(photos.conditions[chosen.status])
     if chosen.category_id is not None:
         tag, instance = schema.image_tag, schema.instance
         is_tagged = exists().where(
@@ -93,7 +111,7 @@ def _query(chosen: Filter, *columns: Any) -> Select[Any]:
             instance.c.status != Status.REJECTED.value,
         )
         query = query.where(or_(is_tagged, holds_one))
-    return query
+    return query.order_by(image.c.id)
 
 
 def photo_ids(view: View, chosen: Filter) -> list[int]:
@@ -118,7 +136,13 @@ def page(view: View, chosen: Filter, *, offset: int, limit: int) -> list[Item]:
 
 def counts(view: View) -> dict[str, int]:
     """How many photos pass each filter, over all classes."""
-    return {status: len(photo_ids(view, Filter(status))) for status in STATUSES}
+    photos = _photos()
+    sums = [
+        func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+        for condition in photos.conditions.values()
+    ]
+    row = view.connection.execute(select(*sums).select_from(photos.source)).one()
+    return dict(zip(photos.conditions, row, strict=True))
 
 
 def neighbours(ids: Sequence[int], image_id: int) -> tuple[int | None, int | None]:

