@@ -135,12 +135,16 @@ class Operations:
         """Do one action on a photo and answer with what it changed."""
         name, image_id = fields.text("op"), fields.whole("photo", low=1)
         operation, base = fields.text("op_id"), fields.whole("base_rev", low=0)
-        with project.read() as view:
-            is_retry = view.has_operation(operation)
-        if is_retry:  # the answer was lost on the way, the action was not
-            return {"full": self._full(project, image_id, Filter())}
         context = Context(image_id, self._actor, base_revision=base, operation=operation)
-        selected = ACTIONS[name](self._session_of(project), context, fields)
+        # The answer can be lost on the way while the action was not, or is still being done.
+        if _is_done(project, operation):
+            return {"full": self._full(project, image_id, Filter())}
+        try:
+            selected = ACTIONS[name](self._session_of(project), context, fields)
+        except ConflictError:
+            if not _is_done(project, operation):
+                raise
+            return {"full": self._full(project, image_id, Filter())}
         return self._patch(project, image_id, base, selected)
 
     def add_class(self, project: Project, fields: Fields) -> Answer:
@@ -214,6 +218,11 @@ class Operations:
             "w": photo.width,
             "h": photo.height,
         }
+
+
+def _is_done(project: Project, operation: str) -> bool:
+    with project.read() as view:
+        return view.has_operation(operation)
 
 
 def _code(error: AnnotatorError) -> str:

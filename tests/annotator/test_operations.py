@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +18,7 @@ from annotator.session import ReviewSession
 from annotator.store import Project
 from annotator.ui.operations import OPERATIONS, Operations
 from annotator.workspace import Workspace
+from engine.types import Candidate, Prompts
 from tests.fakes import SquareSegmenter, proposal
 
 
@@ -136,6 +140,40 @@ def test_a_retry_of_the_same_operation_acts_once(page: Page, project: Project) -
     assert first["select"] is not None
     assert len(again["full"]["instances"]) == 3
     project.check_journal()
+
+
+def test_a_retry_that_overtakes_the_first_attempt_is_no_conflict(
+    page: Page, project: Project, operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.send("open")
+    message = {
+        "op": "add_box",
+        "op_id": "same",
+        "project": page._key,
+        "photo": 1,
+        "base_rev": page.revision,
+        "cls": 1,
+        "box": [1, 1, 20, 20],
+    }
+    working, go_on = threading.Event(), threading.Event()
+    masks_for = SquareSegmenter.masks_for
+
+    def slowly(segmenter: SquareSegmenter, prompts: Prompts) -> list[Candidate]:
+        working.set()
+        assert go_on.wait(20)
+        return masks_for(segmenter, prompts)
+
+    monkeypatch.setattr(SquareSegmenter, "masks_for", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(operations.handle, message)
+        assert working.wait(20)
+        again = pool.submit(operations.handle, message)
+        time.sleep(0.2)  # until it waits for the segmenter
+        go_on.set()
+        answers = [first.result(), again.result()]
+    assert [one for one in answers if "error" in one] == []
+    with project.read() as view:
+        assert len(view.instances(1)) == 3
 
 
 def test_step_walks_through_the_list_and_says_where_it_ends(page: Page) -> None:
