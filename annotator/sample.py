@@ -17,7 +17,6 @@ TAGS: dict[str, tuple[str, ...]] = {
     "astronaut.png": ("person",),
     "camera.png": ("person", "camera"),
     "chelsea.png": ("cat",),
-    "clock_motion.png": ("clock",),
     "coffee.png": ("cup",),
     "coins.png": ("coin",),
     "horse.png": ("horse",),

@@ -129,8 +129,6 @@ class _Object:
 SIBLING_TRUST = 0.6  # a part beside the chosen one is less often an object of its own
 SIBLING_SALIENCY = 0.6  # of the chosen part's mean saliency: less is background
 AMBIGUITY = 0.7  # times the score for each tag too many: which of them it is, nobody told
-LARGEST_SHARED = 0.2  # of the smaller mask: two objects overlap less
-LOOKED_AT = 24  # masks of the gallery that fit what the map still shows
 ALIKE = 0.6  # of the largest twin's area and saliency; less belongs to another kind of thing
 TWINS_SHARED = 0.8  # of the twins lies in the mask that bridges them
 PLAIN = 0.1  # of the twins' mean saliency: what lies between them is background
