@@ -168,6 +168,8 @@ class ProjectsTab:
             elem_id="new-home",
         )
         create = gr.Button("Create project", variant="primary", elem_id="new-create")
+        # Not where the counts stand: those of the last key may come after a refusal.
+        refusal = gr.HTML(elem_id="new-refusal", padding=False)
         target = gr.Textbox(visible=False)
         form: list[Any] = [folder, source, tags]
         hidden: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
@@ -176,7 +178,9 @@ class ProjectsTab:
         # Only shown, so that an answer that comes late replaces nothing that was typed meanwhile.
         folder.change(lambda text: gr.Textbox(placeholder=_home_for(text)), folder, home, **hidden)
         source.change(lambda chosen: gr.Textbox(visible=chosen == "A CSV file"), source, tags)
-        created = create.click(self._create, [*form, home], [check, target])
+        created = create.click(
+            self._create, [*form, home], [refusal, target], show_progress_on=check
+        )
         created.success(None, target, None, js="(url) => { if (url) window.location.search = url }")
 
     def _check(self, folder: str, source: str, tags: str) -> str:

@@ -163,7 +163,7 @@ def test_a_project_that_cannot_be_made_is_told_and_leaves_nothing(
     tags.write_text("name;label\n")
     visit = Visit(context, pages)
     page = visit.go()
-    said = page.locator("#new-check")
+    said = page.locator("#new-refusal")
     page.locator("#new-create").click()
     expect(said).to_contain_text("folder of the photos")
     type_into(page, "new-folder", str(folder))
@@ -268,6 +268,9 @@ def test_the_list_shows_both_projects_and_switches_between_them(
     expect(cards.first).to_contain_text("Birds & <b>bees</b>")
     expect(cards.first).to_contain_text(f"{BIRDS} photos · 0 to review · 0 done")
     expect(page.locator("#header")).to_contain_text("Birds & <b>bees</b>")
+    mark = page.locator("#header .t2-mark").bounding_box()
+    assert mark is not None
+    assert mark["width"] == mark["height"]  # a long name does not squeeze it
     cards.filter(has_text="Cats").click()
     page.wait_for_url(re.compile("project="))
     expect(page.locator("#header")).to_contain_text("Cats")
