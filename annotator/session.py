@@ -13,7 +13,7 @@ import numpy as np
 
 from annotator import review, shaping
 from annotator.assist import Assistant
-from annotator.journal import Change, Event
+from annotator.journal import REDO, UNDO, Change, Event
 from annotator.shaping import Shape
 from annotator.store import Project, Transaction
 from annotator.views import Photo, instance_row
@@ -162,25 +162,23 @@ class ReviewSession:
 
     def undo(self, context: Context) -> int | None:
         """Take back the last action on the photo; the instance it was about, if any is left."""
-        with self.project.write() as transaction:
-            event = transaction.undo(
-                context.image_id,
-                actor=context.actor,
-                base_revision=context.base_revision,
-                operation=context.operation,
-            )
-        return _remaining(event)
+        return self._move(UNDO, context)
 
     def redo(self, context: Context) -> int | None:
         """Do again what was undone last; the instance it was about, if it is there."""
+        return self._move(REDO, context)
+
+    def _move(self, kind: str, context: Context) -> int | None:
         with self.project.write() as transaction:
-            event = transaction.redo(
+            event = transaction.move(
+                kind,
                 context.image_id,
                 actor=context.actor,
                 base_revision=context.base_revision,
                 operation=context.operation,
             )
-        return _remaining(event)
+        ids = [change.id for change in event.changes if change.after is not None]
+        return ids[0] if len(ids) == 1 else None
 
     # -- around it ---------------------------------------------------------------------------
 
@@ -249,11 +247,6 @@ class ReviewSession:
         new_id = event.changes[0].id
         assert new_id is not None
         return new_id
-
-
-def _remaining(event: Event) -> int | None:
-    ids = [change.id for change in event.changes if change.after is not None]
-    return ids[0] if len(ids) == 1 else None
 
 
 def _mask(instance: Instance | None, photo: Photo) -> Mask:
