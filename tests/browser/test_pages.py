@@ -20,8 +20,8 @@ from tests.conftest import save_scene
 
 pytestmark = pytest.mark.browser
 
-BIRDS = 16  # enough to look, reload and stop before the last one
-PATIENCE = 60_000  # milliseconds for a worker on a busy machine
+BIRDS = 40  # enough to look, reload and stop before the last one
+PATIENCE = 120_000  # milliseconds for a worker on a busy machine
 
 
 def make_project(folder: Path, photos: Path, *, count: int, name: str) -> Path:
