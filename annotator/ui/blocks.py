@@ -51,7 +51,8 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
 
         outputs = [key, header, tabs, canvas, *projects_tab.outputs]
         blocks.load(load, None, outputs, show_progress="hidden")
-        projects.select(projects_tab.show, [key], projects_tab.outputs, show_progress="hidden")
+        again, shown = projects_tab.look_again, projects_tab.outputs
+        projects.select(again, [key], shown, show_progress="hidden")
         # Proposals may have come in while another tab was shown: look at the photo again.
         review.select(None, None, None, js="() => window.dispatchEvent(new Event('t2m:shown'))")
     return blocks

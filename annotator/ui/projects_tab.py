@@ -123,6 +123,11 @@ class ProjectsTab:
             *self.run_state(key),
         ]
 
+    def look_again(self, key: str | None) -> list[Any]:
+        """`show` for a tab that is opened again."""
+        # A page opens its first tab before it has loaded, and this answer may be the later one.
+        return [gr.skip() for _ in self.outputs] if key is None else self.show(key)
+
     @property
     def outputs(self) -> list[Any]:
         """The components that `show` fills."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 from fastapi import FastAPI
@@ -20,6 +21,7 @@ from starlette.testclient import TestClient
 from annotator import exporting
 from annotator.intake import add_photos
 from annotator.store import DATABASE, Project
+from annotator.ui.projects_tab import ProjectsTab
 from annotator.ui.server import build_app
 from annotator.workspace import Workspace, key_of
 from tests.conftest import save_scene
@@ -336,3 +338,13 @@ def test_our_own_page_may_act(
 
 def test_the_page_survives_an_address_that_makes_no_sense(client: TestClient) -> None:
     assert client.get("/?project=%00&photo=x&tab=../..").status_code == 200
+
+
+def test_a_tab_that_opens_before_the_page_has_loaded_hides_nothing(tmp_path: Path) -> None:
+    async def build() -> ProjectsTab:
+        with gr.Blocks():
+            return ProjectsTab(Workspace(tmp_path), gr.State(None), actor="tester")
+
+    tab = asyncio.run(build())
+    assert tab.look_again(None) == [gr.skip() for _ in tab.outputs]
+    assert tab.show(None)[0] != gr.skip()
