@@ -194,20 +194,15 @@ class Project:
 
     @contextmanager
     def read(self) -> Iterator[View]:
-        """A consistent view of the project."""
-        with self._engine.connect() as connection:
+        """A consistent view of the project; StoreError where the database cannot be read."""
+        with _told("read"), self._engine.connect() as connection:
             yield View(connection)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        """One transaction: everything in the block, or nothing."""
-        try:
-            with self._writer.begin() as connection:
-                yield Transaction(connection)
-        except OperationalError as error:
-            if "locked" in str(error.orig):
-                raise StoreError("the project is busy: another program is writing to it") from error
-            raise StoreError(f"the project cannot be written: {error.orig}") from error
+        """One transaction: everything in the block, or nothing; StoreError where it cannot be."""
+        with _told("written"), self._writer.begin() as connection:
+            yield Transaction(connection)
 
     def photo_path(self, photo: Photo) -> Path:
         """Where the photo's file should be."""
@@ -237,3 +232,14 @@ class Project:
                         f"table '{name}' differs from the journal; restore a copy of the project"
                     )
         return len(events)
+
+
+@contextmanager
+def _told(done: str) -> Iterator[None]:
+    """The database's own troubles (locked, gone, disk full) as a sentence."""
+    try:
+        yield
+    except OperationalError as error:
+        if "locked" in str(error.orig):
+            raise StoreError("the project is busy: another program is writing to it") from error
+        raise StoreError(f"the project cannot be {done}: {error.orig}") from error

@@ -218,3 +218,12 @@ def test_a_busy_database_is_an_error_and_not_a_crash(
         blocker.execute("ROLLBACK")
         blocker.close()
         impatient.dispose()
+
+
+def test_a_table_that_is_gone_is_an_error_and_not_a_crash(project: Project) -> None:
+    with sqlite3.connect(project.folder / DATABASE) as connection:
+        connection.execute("DROP TABLE run_photo")
+        connection.execute("DROP TABLE run")
+    connection.close()
+    with pytest.raises(StoreError, match="cannot be read: no such table: run"), project.read() as v:
+        v.connection.exec_driver_sql("SELECT * FROM run")
