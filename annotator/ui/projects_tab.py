@@ -31,7 +31,7 @@ class ProjectsTab:
     def __init__(self, workspace: Workspace, key: gr.State, *, actor: str) -> None:
         self._workspace = workspace
         self._actor = actor
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_classes="t2-page"):
             with gr.Column(scale=3, min_width=420):
                 self.current = gr.Column(visible=False, elem_classes="t2-panel")
                 with self.current:
