@@ -56,7 +56,7 @@ class ClassicalOptions:
         default=12, metadata={"help": "masks of the merging gallery that reach the judge"}
     )
     max_objects: int = field(
-        default=20, metadata={"help": "proposals a photo beyond one for each tag"}
+        default=20, metadata={"help": "proposals a photo; one for each tag in any case"}
     )
 
     def __post_init__(self) -> None:
