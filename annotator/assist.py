@@ -53,12 +53,8 @@ class Assistant:
         self._prepared: OrderedDict[str, Future[Any]] = OrderedDict()
         self._guard = threading.Lock()  # for the two fields above
         self._turn = threading.Lock()  # a segmenter holds one photo at a time
+        self._planned: list[Future[None]] = []
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-
-    @property
-    def name(self) -> str:
-        """What the segmenter calls itself."""
-        return self._get().name
 
     @contextmanager
     def on(self, project: Project, photo: Photo) -> Iterator[Segmenter]:
@@ -71,8 +67,12 @@ class Assistant:
 
     def prefetch(self, project: Project, wanted: Sequence[Photo]) -> None:
         """Prepare these photos in the background, first one first."""
-        for photo in wanted:
-            self._ahead.submit(self._prepare_ahead, project, photo)
+        # Whoever steps on wants the new neighbours, not those of every photo passed by.
+        for task in self._planned:
+            task.cancel()
+        self._planned = [
+            self._ahead.submit(self._prepare_ahead, project, photo) for photo in wanted
+        ]
 
     def close(self) -> None:
         """Finish what is being prepared and start nothing more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def _first(lines: list[str]) -> list[str]:
 
 def run_new(arguments: argparse.Namespace) -> bool:
     """`annotator new`."""
-    if not arguments.images.is_dir():
+    if not os.path.isdir(arguments.images):
         raise OptionError(f"there is no folder {str(arguments.images)!r}; give the photos' folder")
     project = Project.create(arguments.project, name=arguments.name)
     try:

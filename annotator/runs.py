@@ -313,13 +313,14 @@ def _replace_proposed(
     transaction: Transaction, run_id: int, image_id: int, instances: Sequence[Instance]
 ) -> list[Instance]:
     present = transaction.instances(image_id)
-    decided = [instance for instance in present if instance.status is not Status.PROPOSED]
+    # What a person mended but could not accept yet, for want of a class, is theirs as well.
+    decided = [one for one in present if one.status is not Status.PROPOSED or one.edited]
     fresh = [instance for instance in instances if not _is_decided(instance, decided)]
     ids = transaction.category_ids()
     changes = [
         Change("instance", old.id, transaction.row("instance", old.id), None)
         for old in present
-        if old.status is Status.PROPOSED
+        if old not in decided
     ]
     for instance in fresh:
         sourced = replace(instance, id=None, source=replace(instance.source, run=run_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from importlib.resources import files
@@ -10,8 +11,11 @@ from pathlib import Path
 from annotator import intake, runs, suggest
 from annotator.store import DATABASE, Project
 from engine import pipelines
+from engine.errors import StoreError
 from engine.options import defaults_of
 from exports.tags import write_tags
+
+NAME, PHOTOS, TAGS_FILE = "Sample", "photos", "tags.csv"
 
 TAGS: dict[str, tuple[str, ...]] = {
     "astronaut.png": ("person",),
@@ -31,8 +35,14 @@ def make_sample(
     folder: Path, *, actor: str, on_progress: Callable[[runs.Run], None] | None = None
 ) -> Path:
     """Make the sample project, or finish one that was begun; its folder."""
-    project = Project.open(folder) if (folder / DATABASE).exists() else _begin(folder, actor)
+    project = _opened(folder)
     try:
+        with project.read() as view:
+            has_photos = bool(view.photos())
+        if not has_photos:
+            _copy_photos(folder)
+            tags = folder / TAGS_FILE
+            intake.add_photos(project, folder / PHOTOS, actor=actor, tags_file=tags)
         options = defaults_of(pipelines.PIPELINES[pipelines.DEFAULT].options)
         with project.write() as transaction:
             newest = next(iter(runs.all_runs(transaction)), None)
@@ -51,14 +61,26 @@ def make_sample(
     return folder
 
 
-def _begin(folder: Path, actor: str) -> Project:
-    photos = folder / "photos"
-    photos.mkdir(parents=True, exist_ok=True)
+def _opened(folder: Path) -> Project:
+    """The sample that is there, finished or not, or a new one; StoreError in another folder."""
+    if not os.path.exists(folder / DATABASE):
+        if os.path.isdir(folder) and any(folder.iterdir()):
+            raise StoreError(f"{folder} is not empty; give a new folder for the sample")
+        return Project.create(folder, name=NAME)
+    project = Project.open(folder)
+    with project.read() as view:
+        name = view.setting("name", NAME)
+    if name != NAME:
+        project.close()
+        raise StoreError(f"{folder} holds the project '{name}'; give a new folder for the sample")
+    return project
+
+
+def _copy_photos(folder: Path) -> None:
+    photos = folder / PHOTOS
+    photos.mkdir(exist_ok=True)
     bundled = files("skimage") / "data"
     for name in TAGS:
         with (bundled / name).open("rb") as source, (photos / name).open("wb") as target:
             shutil.copyfileobj(source, target)
-    write_tags(folder / "tags.csv", TAGS)
-    project = Project.create(folder, name="Sample")
-    intake.add_photos(project, photos, actor=actor, tags_file=folder / "tags.csv")
-    return project
+    write_tags(folder / TAGS_FILE, TAGS)

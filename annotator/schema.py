@@ -15,6 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
     JSON,
+    URL,
     Boolean,
     Column,
     Connection,
@@ -161,9 +162,9 @@ JOURNALED = {
 }  # in the order in which foreign keys allow inserting
 
 
-def connect(url: str) -> Engine:
+def connect(url: str | URL) -> Engine:
     """An engine for the URL; on SQLite with WAL, foreign keys and explicit transactions."""
-    if not url.startswith("sqlite"):
+    if not str(url).startswith("sqlite"):
         return create_engine(url)
     engine = create_engine(url, connect_args={"timeout": 30})
 

@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         Project.open(folder).close()
         Workspace().remember(folder)
         commands.serve_project(arguments, address=f"?project={key_of(folder)}")
+    except KeyboardInterrupt:
+        sys.stderr.write("app.py: stopped\n")
+        return 130
     except AnnotatorError as error:
         sys.stderr.write("app.py: " + " ".join(str(error).split()) + "\n")
         return 1

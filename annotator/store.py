@@ -6,22 +6,25 @@ transaction either writes its rows and the event that explains them, or nothing.
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import URL, delete, insert, select, update
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from annotator import schema
-from annotator.journal import REDO, UNDO, Change, Event, inverse, replay
+from annotator.journal import UNDO, Change, Event, inverse, replay
 from annotator.views import Photo, View
 from engine.errors import ReviewError, StoreError
 
 DATABASE = "project.sqlite"
-CACHE = "cache"  # thumbnails and the like: may be deleted at any time
+CACHE = ".cache"  # thumbnails and logs, made again at need; hidden, so never taken for photos
+JOURNAL_FILES = ("", "-wal", "-shm", "-journal")  # what SQLite keeps beside a database
 
 
 def now() -> str:
@@ -101,17 +104,9 @@ class Transaction(View):
             kind, changes, actor=actor, image_id=image_id, target=event.id, **context
         )
 
-    def undo(self, image_id: int, *, actor: str, **context: Any) -> Event:
-        """Take back the photo's last action; ReviewError if there is none."""
-        return self.move(UNDO, image_id, actor=actor, **context)
-
-    def redo(self, image_id: int, *, actor: str, **context: Any) -> Event:
-        """Do again what was undone last; ReviewError if there is nothing."""
-        return self.move(REDO, image_id, actor=actor, **context)
-
     def add_category(self, name: str, *, actor: str) -> int:
         """The id of the class, made if it is new; StoreError for an empty name."""
-        name = name.strip()
+        name = unicodedata.normalize("NFC", name.strip())
         if not name:
             raise StoreError("a class needs a name")
         known = self.category_ids()
@@ -131,27 +126,29 @@ class Transaction(View):
 class Project:
     """One project: a folder with a database; the photos stay where they are."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
         self._made_its_folder = False
+        self._file: tuple[int, int] | None = None  # device and number of the open database
+        url = URL.create("sqlite", database=str(self.folder / DATABASE))
         self._engine = schema.connect(url)
         self._writer = self._engine.execution_options(writes=True)
 
     @classmethod
     def create(cls, folder: Path, *, name: str | None = None) -> Project:
         """Make an empty project; StoreError if there is one already."""
-        if (folder / DATABASE).exists():
+        if os.path.exists(folder / DATABASE):
             raise StoreError(
                 f"{folder} already holds a project; use 'annotator add' to put more photos into it"
             )
-        is_new = not folder.exists()
+        is_new = not os.path.exists(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
-        project = cls(folder.resolve(), f"sqlite:///{(folder / DATABASE).resolve()}")
+        project = cls(folder)
         project._made_its_folder = is_new
-        schema.upgrade(project._engine)
+        project._upgrade()
         with project.write() as transaction:
             transaction.set_setting("name", name or folder.resolve().name)
             transaction.set_setting("created_at", now())
@@ -161,17 +158,32 @@ class Project:
     def open(cls, folder: Path) -> Project:
         """Open a project, bringing its schema up to date; StoreError if there is none."""
         path = folder / DATABASE
-        if not path.is_file():
+        if not os.path.isfile(path):  # False also where nobody may look
             raise StoreError(
                 f"no project in {folder} ({DATABASE} is missing); "
                 "make one with 'annotator new DIR --images FOLDER'"
             )
-        project = cls(folder.resolve(), f"sqlite:///{path.resolve()}")
+        project = cls(folder)
+        project._upgrade()
+        return project
+
+    def _upgrade(self) -> None:
+        path = self.folder / DATABASE
         try:
-            schema.upgrade(project._engine)
+            schema.upgrade(self._engine)
+        except OperationalError as error:
+            raise StoreError(f"{path} cannot be opened: {error.orig}") from error
         except DatabaseError as error:
             raise StoreError(f"{path} is not a project database: {error.orig}") from error
-        return project
+        self._file = _identity(path)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the database was removed or replaced by another one since it was opened.
+
+        An open file can still be written then, and nobody would ever see it.
+        """
+        return _identity(self.folder / DATABASE) != self._file
 
     def close(self) -> None:
         """Close all connections."""
@@ -180,29 +192,45 @@ class Project:
     def discard(self) -> None:
         """Close it and remove what `create` made; for a project that never got its photos."""
         self.close()
-        for path in self.folder.glob(DATABASE + "*"):
-            path.unlink()
+        for ending in JOURNAL_FILES:
+            (self.folder / (DATABASE + ending)).unlink(missing_ok=True)
         if self._made_its_folder and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
     @property
     def cache(self) -> Path:
         """A folder for what can be made again at any time."""
-        path = self.folder / CACHE
-        path.mkdir(exist_ok=True)
+        return self.subfolder(CACHE)
+
+    def subfolder(self, name: str) -> Path:
+        """A folder of the project, made if need be; StoreError where it cannot be."""
+        path = self.folder / name
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the folder {path}: {error.strerror}") from error
         return path
 
     @contextmanager
     def read(self) -> Iterator[View]:
         """A consistent view of the project; StoreError where the database cannot be read."""
+        self._require_file()
         with _told("read"), self._engine.connect() as connection:
             yield View(connection)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """One transaction: everything in the block, or nothing; StoreError where it cannot be."""
+        self._require_file()
         with _told("written"), self._writer.begin() as connection:
             yield Transaction(connection)
+
+    def _require_file(self) -> None:
+        if self._file is not None and self.is_gone:
+            raise StoreError(
+                f"the database of {self.folder} was removed or replaced while it was open; "
+                "open the project again"
+            )
 
     def photo_path(self, photo: Photo) -> Path:
         """Where the photo's file should be."""
@@ -234,12 +262,22 @@ class Project:
         return len(events)
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
 @contextmanager
 def _told(done: str) -> Iterator[None]:
     """The database's own troubles (locked, gone, disk full) as a sentence."""
     try:
         yield
-    except OperationalError as error:
+    except DatabaseError as error:
+        if type(error) not in (DatabaseError, OperationalError):
+            raise  # a mistake of the program, not of the database
         if "locked" in str(error.orig):
             raise StoreError("the project is busy: another program is writing to it") from error
         raise StoreError(f"the project cannot be {done}: {error.orig}") from error

@@ -47,14 +47,21 @@ class Workspace:
             raise StoreError(
                 f"the list of projects {self._file} cannot be read ({error}); delete the file"
             ) from error
-        return [Path(name) for name in names if (Path(name) / DATABASE).is_file()]
+        # os.path says False of a folder that nobody may look into, where pathlib raises.
+        return [Path(name) for name in names if os.path.isfile(Path(name) / DATABASE)]
 
     def remember(self, folder: Path) -> str:
         """Put a project at the top of the list; its key."""
         folder = folder.resolve()
         with self._guard:
             others = [other for other in self.folders() if other != folder]
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"cannot keep the list of projects in {self._file.parent} "
+                    f"({error.strerror}); set XDG_STATE_HOME to a folder that can be written"
+                ) from error
             names = [str(path) for path in [folder, *others][:KEPT]]
             write_whole(self._file, json.dumps(names, ensure_ascii=False, indent=1))
         return key_of(folder)
@@ -62,6 +69,8 @@ class Workspace:
     def get(self, key: str) -> Project:
         """The open project with this key; StoreError if it is not in the list."""
         with self._guard:
+            if key in self._open and self._open[key].is_gone:
+                self._open.pop(key).close()
             if key not in self._open:
                 for folder in self.folders():
                     if key_of(folder) == key:

@@ -133,11 +133,6 @@ class Instance:
         if self.score is not None and not 0.0 <= self.score <= 1.0:
             raise ValueError(f"score must lie in [0, 1], got {self.score!r}")
 
-    @property
-    def is_curated(self) -> bool:
-        """Whether a person stands behind it."""
-        return self.status in CURATED
-
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledImage:

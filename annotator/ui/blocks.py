@@ -6,7 +6,6 @@ from typing import Any
 
 import gradio as gr
 
-from annotator.store import Project
 from annotator.ui import render
 from annotator.ui.canvas import review_canvas
 from annotator.ui.export_tab import ExportTab
@@ -36,17 +35,14 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
                 ExportTab(workspace, key)
 
         def load(request: gr.Request) -> list[Any]:
-            project_key, photo, tab = _address(workspace, request)
-            name = None
-            if project_key is not None:
-                name = _name_of(workspace.get(project_key))
+            project_key, name, photo, tab = _address(workspace, request)
             value = None if project_key is None else _start(project_key, photo, actor)
             return [
                 project_key,
                 render.header(name),
                 gr.Tabs(selected=tab),
                 value,
-                *projects_tab.show(project_key),
+                *projects_tab.show(project_key, name),
             ]
 
         outputs = [key, header, tabs, canvas, *projects_tab.outputs]
@@ -58,25 +54,25 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
     return blocks
 
 
-def _name_of(project: Project) -> str:
-    with project.read() as view:
-        return str(view.setting("name", ""))
+Address = tuple[str | None, str | None, int | None, str]
 
 
-def _address(workspace: Workspace, request: gr.Request) -> tuple[str | None, int | None, str]:
-    """Project, photo and tab that the page's address asks for, as far as they make sense."""
+def _address(workspace: Workspace, request: gr.Request) -> Address:
+    """Project and its name, photo and tab that the page's address asks for and that are there."""
     query = dict(request.query_params)
     key: str | None = query.get("project")
+    name: str | None = None
     try:
         if key is not None:
-            workspace.get(key)
+            with workspace.get(key).read() as view:
+                name = str(view.setting("name", ""))
     except AnnotatorError as error:
         gr.Warning(str(error))
         key = None
     photo_text = query.get("photo", "")
     photo = int(photo_text) if photo_text.isdecimal() else None
     tab = query.get("tab", "review" if key else "projects")
-    return key, photo, tab if tab in TABS else "projects"
+    return key, name, photo, tab if tab in TABS else "projects"
 
 
 def _start(key: str, photo: int | None, actor: str) -> dict[str, Any]:

@@ -47,8 +47,7 @@ class ExportTab:
             return render.notice("Open a project first.")
         try:
             project = self._workspace.get(key)
-            folder = project.folder / exporting.EXPORTS
-            folder.mkdir(exist_ok=True)
+            folder = project.subfolder(exporting.EXPORTS)
             stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
             statuses = exporting.choose_statuses([STATUSES[choice].value for choice in choices])
             path = folder / f"{FORMATS[file_format]}-{stamp}.json"

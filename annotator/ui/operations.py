@@ -60,21 +60,19 @@ class Operations:
 
     def handle(self, message: Any) -> Answer:
         """Answer one operation. Never raises for a user's mistake."""
-        photo_id: int | None = None
-        project: Project | None = None
         try:
             fields = Fields(message)
             name = fields.text("op")
             if name not in OPERATIONS:
                 raise OptionError(f"operation '{name}' is unknown")
             project = self._workspace.get(fields.text("project"))
-            photo_id = fields.optional_whole("photo")
-            return OPERATIONS[name](self, project, fields)
+            try:
+                return OPERATIONS[name](self, project, fields)
+            except ConflictError as error:
+                photo = self._full(project, fields.whole("photo", low=1), Filter())
+                return {"error": _described(error), "full": photo}
         except AnnotatorError as error:
-            answer: Answer = {"error": {"code": _code(error), "message": str(error)}}
-            if isinstance(error, ConflictError) and project is not None and photo_id is not None:
-                answer["full"] = self._full(project, photo_id, Filter())
-            return answer
+            return {"error": _described(error)}
 
     # -- looking -----------------------------------------------------------------------------
 
@@ -225,8 +223,8 @@ def _is_done(project: Project, operation: str) -> bool:
         return view.has_operation(operation)
 
 
-def _code(error: AnnotatorError) -> str:
-    return CODES.get(type(error), "error")
+def _described(error: AnnotatorError) -> Answer:
+    return {"code": CODES.get(type(error), "error"), "message": str(error)}
 
 
 def _filter(fields: Fields) -> Filter:

@@ -96,9 +96,13 @@ class ProjectsTab:
         """The run panel as the store has it: progress, both buttons, whether to look again."""
         if key is None:
             return [gr.skip(), gr.skip(), gr.skip(), gr.Timer(active=False)]
-        with self._workspace.get(key).read() as view:
-            newest = next(iter(runs.all_runs(view)), None)
-            left = listing.counts(view)["empty"]
+        try:
+            with self._workspace.get(key).read() as view:
+                newest = next(iter(runs.all_runs(view)), None)
+                left = listing.counts(view)["empty"]
+        except AnnotatorError as error:  # busy, or gone: say so, and do not ask every second
+            idle = gr.Button(interactive=False)
+            return [render.notice(str(error)), gr.Button(PROPOSE), idle, gr.Timer(active=False)]
         is_busy = newest is not None and newest.status in (runs.RUNNING, runs.WAITING)
         resumes = newest is not None and not is_busy and newest.is_resumable
         return [
@@ -110,15 +114,11 @@ class ProjectsTab:
 
     # -- the list ----------------------------------------------------------------------------
 
-    def show(self, key: str | None) -> list[Any]:
-        """Everything of the tab for the current project; see `outputs`."""
-        title = ""
-        if key is not None:
-            with self._workspace.get(key).read() as view:
-                title = f'<h2 class="t2-title">{render.escape(view.setting("name", ""))}</h2>'
+    def show(self, key: str | None, name: str | None) -> list[Any]:
+        """Everything of the tab for the current project and its name; see `outputs`."""
         return [
             gr.Column(visible=key is not None),
-            title,
+            f'<h2 class="t2-title">{render.escape(name or "")}</h2>',
             render.cards([self._card(folder) for folder in self._workspace.folders()], current=key),
             *self.run_state(key),
         ]
@@ -126,7 +126,10 @@ class ProjectsTab:
     def look_again(self, key: str | None) -> list[Any]:
         """`show` for a tab that is opened again."""
         # A page opens its first tab before it has loaded, and this answer may be the later one.
-        return [gr.skip() for _ in self.outputs] if key is None else self.show(key)
+        if key is None:
+            return [gr.skip() for _ in self.outputs]
+        shown = self.show(key, None)
+        return [shown[0], gr.skip(), *shown[2:]]
 
     @property
     def outputs(self) -> list[Any]:

@@ -95,9 +95,11 @@ class _Sessions:
 
     def of(self, project: Project) -> ReviewSession:
         with self._guard:
-            if project.folder not in self._sessions:
-                self._sessions[project.folder] = ReviewSession(project, self._assistant)
-            return self._sessions[project.folder]
+            session = self._sessions.get(project.folder)
+            if session is None or session.project is not project:
+                session = ReviewSession(project, self._assistant)
+                self._sessions[project.folder] = session
+            return session
 
 
 def _add_routes(app: FastAPI, workspace: Workspace) -> None:
@@ -138,7 +140,8 @@ def _add_routes(app: FastAPI, workspace: Workspace) -> None:
 
 def serve(*, host: str, port: int, open_browser: bool, actor: str, address: str = "") -> None:
     """Run the server until Ctrl-C; ``address`` is what follows the host in the opened page."""
-    hosts = HOST_NAMES if host in LOOPBACK else ("*",)
+    # An address that is known can be checked as well; all of them, as 0.0.0.0 means, cannot.
+    hosts = ("*",) if host in ("0.0.0.0", "::") else (*HOST_NAMES, host)
     _require_free(host, port)
     workspace = Workspace()
     app = build_app(workspace, actor=actor, hosts=hosts)

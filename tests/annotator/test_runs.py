@@ -190,3 +190,22 @@ def test_a_proposal_of_an_unknown_class_writes_nothing(project: Project) -> None
 def test_an_unknown_run_is_an_error(project: Project) -> None:
     with pytest.raises(JobError, match="no run number 99"):
         look(project, 99)
+
+
+def test_what_a_person_mended_without_a_class_survives_a_new_run(project: Project) -> None:
+    first = begin(project, [3])
+    found = [proposal((10, 10, 50, 50), category=None)]
+    runs.record_photo(project, first, 3, instances=found, seconds=0.1)
+    assistant = Assistant(SquareSegmenter)
+    session = ReviewSession(project, assistant)
+    session.brush(Context(3, "tester"), 1, mode="add", radius=5, path=[(60, 60)])
+    assistant.close()
+    second = begin(project, [3], seed=2)
+    runs.record_photo(
+        project, second, 3, instances=[proposal((90, 60, 110, 80), category=None)], seconds=0.1
+    )
+    with project.read() as view:
+        assert [(one.id, one.status.value, one.edited) for one in view.instances(3)] == [
+            (1, "proposed", True),
+            (2, "proposed", False),
+        ]

@@ -347,4 +347,4 @@ def test_a_tab_that_opens_before_the_page_has_loaded_hides_nothing(tmp_path: Pat
 
     tab = asyncio.run(build())
     assert tab.look_again(None) == [gr.skip() for _ in tab.outputs]
-    assert tab.show(None)[0] != gr.skip()
+    assert tab.show(None, None)[0] != gr.skip()

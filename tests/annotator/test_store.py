@@ -53,7 +53,7 @@ def test_an_instance_comes_back_as_it_was_stored(project: Project) -> None:
 def test_the_journal_replays_to_the_tables(project: Project) -> None:
     put(project, 1, proposal((1, 2, 3, 4)))
     with project.write() as transaction:
-        transaction.undo(1, actor="tester")
+        transaction.move("undo", 1, actor="tester")
     assert project.check_journal() >= 4
 
 
@@ -69,13 +69,13 @@ def test_a_row_changed_behind_the_journal_is_found(project: Project) -> None:
 def test_undo_and_redo_survive_a_restart_and_keep_the_id(project: Project) -> None:
     new_id = put(project, 1, proposal((1, 2, 3, 4)))
     with project.write() as transaction:
-        transaction.undo(1, actor="tester")
+        transaction.move("undo", 1, actor="tester")
     project.close()
     again = Project.open(project.folder)
     with again.read() as view:
         assert view.instances(1) == []
     with again.write() as transaction:
-        transaction.redo(1, actor="tester")
+        transaction.move("redo", 1, actor="tester")
     with again.read() as view:
         assert [instance.id for instance in view.instances(1)] == [new_id]
     again.close()
@@ -83,14 +83,14 @@ def test_undo_and_redo_survive_a_restart_and_keep_the_id(project: Project) -> No
 
 def test_nothing_to_undo_is_said(project: Project) -> None:
     with pytest.raises(ReviewError, match="nothing to undo"), project.write() as transaction:
-        transaction.undo(1, actor="tester")
+        transaction.move("undo", 1, actor="tester")
 
 
 def test_undo_acts_on_its_own_photo_only(project: Project) -> None:
     put(project, 1, proposal((1, 2, 3, 4)))
     other = put(project, 2, proposal((5, 6, 7, 8)))
     with project.write() as transaction:
-        transaction.undo(1, actor="tester")
+        transaction.move("undo", 1, actor="tester")
     with project.read() as view:
         assert view.instances(1) == []
         assert [instance.id for instance in view.instances(2)] == [other]
@@ -99,7 +99,7 @@ def test_undo_acts_on_its_own_photo_only(project: Project) -> None:
 def test_an_id_is_never_used_again(project: Project) -> None:
     first = put(project, 1, proposal((1, 2, 3, 4)))
     with project.write() as transaction:
-        transaction.undo(1, actor="tester")
+        transaction.move("undo", 1, actor="tester")
     assert put(project, 1, proposal((1, 2, 3, 4))) > first
 
 
@@ -110,7 +110,7 @@ def test_undo_refuses_what_a_run_has_replaced(project: Project) -> None:
         gone = Change("instance", new_id, row, None)
         transaction.record("suggest", [gone], actor="machine", image_id=1)
     with pytest.raises(ReviewError, match="replaced since"), project.write() as transaction:
-        transaction.undo(1, actor="tester")
+        transaction.move("undo", 1, actor="tester")
 
 
 def test_a_photo_that_moved_on_is_a_conflict_and_nothing_is_written(project: Project) -> None:
@@ -227,3 +227,40 @@ def test_a_table_that_is_gone_is_an_error_and_not_a_crash(project: Project) -> N
     connection.close()
     with pytest.raises(StoreError, match="cannot be read: no such table: run"), project.read() as v:
         v.connection.exec_driver_sql("SELECT * FROM run")
+
+
+def test_a_discarded_project_takes_nobodys_backup_along(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    backup = tmp_path / "p" / (DATABASE + ".bak")
+    backup.write_text("precious")
+    Project.create(tmp_path / "p").discard()
+    assert backup.read_text() == "precious"
+    assert not (tmp_path / "p" / DATABASE).exists()
+
+
+def test_a_database_that_was_replaced_while_open_is_not_written(project: Project) -> None:
+    (project.folder / DATABASE).rename(project.folder / "old.sqlite")
+    with pytest.raises(StoreError, match="removed or replaced"), project.write():
+        pass
+    other = Project.create(project.folder)
+    with pytest.raises(StoreError, match="removed or replaced"), project.read():
+        pass
+    other.close()
+
+
+@pytest.mark.parametrize("name", ["what?", "100%", "a#b", "tür 写真"])
+def test_a_project_can_live_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    Project.create(tmp_path / name).close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    Project.open(tmp_path / name).close()
+
+
+def test_a_name_too_long_for_the_disk_is_no_project(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no project in"):
+        Project.open(tmp_path / ("x" * 300))
+
+
+def test_a_class_is_the_same_however_its_accents_are_composed(project: Project) -> None:
+    with project.write() as transaction:
+        first = transaction.add_category("caf\u00e9", actor="tester")
+        assert transaction.add_category("cafe\u0301", actor="tester") == first

@@ -244,7 +244,7 @@ def test_stopping_before_the_worker_has_come_holds(pages: Server, context: Brows
     page.locator("#start-run").click()
     page.locator("#stop-run").click()
     expect(run).to_have_attribute("data-status", "cancelled", timeout=PATIENCE)
-    log = pages.folder / "cache" / "run-1.log"
+    log = pages.folder / ".cache" / "run-1.log"
     page.wait_for_timeout(100)
     deadline = 600
     while not log.read_text() and (deadline := deadline - 1):

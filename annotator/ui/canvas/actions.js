@@ -103,10 +103,13 @@ function createActions(parts) {
     if (!wanted || !state.canEdit()) return false;
     const lower = wanted.toLowerCase();
     const exact = state.doc.classes.find((one) => one.name.toLowerCase() === lower);
-    const starts = state.doc.classes.filter((one) => one.name.toLowerCase().includes(lower));
-    if (exact || starts.length === 1) setClass((exact || starts[0]).id);
-    else if (starts.length > 1) return false;
-    else session.edit({ op: "add_class", name: wanted, filter: state.filter });
+    // Only the whole name means a class that is there: "cat" may be new beside "caterpillar".
+    if (exact) setClass(exact.id);
+    else {
+      const one = state.selectedInstance();
+      const target = one ? one.id : null;
+      session.edit({ op: "add_class", name: wanted, filter: state.filter, target });
+    }
     return true;
   }
 

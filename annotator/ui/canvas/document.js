@@ -71,7 +71,7 @@ function applyPatch(doc, patch) {
   const known = new Set(doc.instances.map((one) => one.id));
   for (const one of changed.values()) if (!known.has(one.id)) instances.push(one);
   const next = { ...doc, instances };
-  for (const key of ["rev", "can_undo", "can_redo", "undo_label", "counts", "classes", "tags"]) {
+  for (const key of ["rev", "can_undo", "can_redo", "undo_label", "redo_label", "counts"]) {
     if (patch[key] !== undefined) next[key] = patch[key];
   }
   return next;

@@ -76,7 +76,7 @@ function createSession(state, ask, view) {
       adoptPatch(op, answer);
     }
     if (answer.notice) view.tell(sentence(answer.notice), "info");
-    if (op.op === "add_class") classAdded(op, answer);
+    if (op.op === "add_class") classAdded(op);
     if (!op.read) hintEdited();
     if (op.after) op.after();
   }
@@ -137,18 +137,14 @@ function createSession(state, ask, view) {
     return orphans.length;
   }
 
-  function classAdded(op, answer) {
-    const found = state.server.classes.find((one) => one.name === op.name);
-    if (found) state.chosenClass = found.id;
-    else if (!answer.full) {
-      read({ op: "get", filter: state.filter, after: () => chooseByName(op.name) });
-    }
-  }
-
-  function chooseByName(name) {
+  // The new class is the current one, and that of the instance that was selected when it was typed.
+  function classAdded(op) {
+    const name = op.name.normalize("NFC").trim();
     const found = state.server.classes.find((one) => one.name === name);
-    if (found) state.chosenClass = found.id;
-    view.changed();
+    if (!found) return;
+    state.chosenClass = found.id;
+    const one = state.server.instances.find((other) => other.id === op.target);
+    if (one && one.cls !== found.id) edit({ op: "set_class", id: one.id, cls: found.id });
   }
 
   function hintEdited() {
@@ -167,17 +163,19 @@ function createSession(state, ask, view) {
     read({ op: "open", photo, filter: state.filter, after });
   }
 
+  /** Send an edit of the photo shown; it is visible before the server answers. */
+  function edit(fields) {
+    view.editing();
+    const op = operation(fields);
+    outbox.push(op);
+    if (op.id === null || op.op === "add_box") state.selected = op.op_id;
+    refresh();
+  }
+
   return {
     outbox,
     open,
-    /** Send an edit of the photo shown; it is visible before the server answers. */
-    edit(fields) {
-      view.editing();
-      const op = operation(fields);
-      outbox.push(op);
-      if (op.id === null || op.op === "add_box") state.selected = op.op_id;
-      refresh();
-    },
+    edit,
     step(dir) {
       state.navigating = true;
       read({ op: "step", dir, filter: state.filter });
