@@ -24,7 +24,7 @@ from annotator import runs
 from annotator.store import Project
 from engine import photos, pipelines
 from engine.errors import AnnotatorError, JobError, StoreError
-from engine.types import Instance
+from engine.types import Suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it: instances, or the problem."""
+    """What came of it: a suggestion, or the problem."""
 
     image_id: int
-    instances: tuple[Instance, ...]
+    suggestion: Suggestion
     seconds: float
     problem: str | None = None
 
@@ -83,14 +83,14 @@ def _work(task: Task) -> Outcome:
     try:
         found = _pipeline.suggest(photos.load(task.path), tags=task.tags)
     except AnnotatorError as error:
-        return Outcome(task.image_id, (), time.perf_counter() - started, str(error))
+        return Outcome(task.image_id, Suggestion(()), time.perf_counter() - started, str(error))
     except Exception as error:
         # The edge of the worker: one photo that breaks the pipeline must not stop ten thousand.
         # It is written down, counted and shown, and the log has the traceback.
         logger.exception("photo %s broke the pipeline", task.path)
         problem = f"the pipeline failed on this photo ({type(error).__name__}: {error})"
-        return Outcome(task.image_id, (), time.perf_counter() - started, problem)
-    return Outcome(task.image_id, tuple(found), time.perf_counter() - started)
+        return Outcome(task.image_id, Suggestion(()), time.perf_counter() - started, problem)
+    return Outcome(task.image_id, found, time.perf_counter() - started)
 
 
 def work_on(
@@ -149,7 +149,7 @@ def _store(
             project,
             run_id,
             outcome.image_id,
-            instances=outcome.instances,
+            instances=outcome.suggestion.instances,
             seconds=outcome.seconds,
             problem=outcome.problem,
         )

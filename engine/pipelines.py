@@ -20,7 +20,17 @@ from engine.gallery import GalleryOptions, build_gallery
 from engine.geometry import mask_to_box, mask_to_rle
 from engine.localizers.saliency import Map, SaliencyMaps, saliency_maps
 from engine.options import as_dict, from_dict
-from engine.types import Image, Instance, Mask, Source, Status
+from engine.types import (
+    Evidence,
+    Image,
+    Instance,
+    Mask,
+    RankedMask,
+    Rle,
+    Source,
+    Status,
+    Suggestion,
+)
 
 Matching = Literal["judged", "soft", "iou"]
 
@@ -28,8 +38,8 @@ Matching = Literal["judged", "soft", "iou"]
 class Pipeline(Protocol):
     """What every pipeline does."""
 
-    def suggest(self, image: Image, *, tags: Sequence[str]) -> list[Instance]:
-        """Proposed instances of a photo, highest score first.
+    def suggest(self, image: Image, *, tags: Sequence[str]) -> Suggestion:
+        """Proposed instances of a photo, highest score first, and the evidence for them.
 
         ``tags`` are the classes that are on it, in the user's order; without any, the instances
         have no class.
@@ -143,10 +153,11 @@ class ClassicalPipeline:
         self._options = options or ClassicalOptions()
         self._source = Source("classical", options=as_dict(self._options))
 
-    def suggest(self, image: Image, *, tags: Sequence[str]) -> list[Instance]:
+    def suggest(self, image: Image, *, tags: Sequence[str]) -> Suggestion:
         """See `Pipeline.suggest`; never empty, since the whole photo is a candidate."""
         view = look_closer(image, self._options)
-        found = self._choose(view)[: max(self._options.max_objects, len(tags))]
+        scores = self._scores(view)
+        found = self._choose(view, scores)[: max(self._options.max_objects, len(tags))]
         instances = []
         for category, one in _with_classes(found, tags):
             mask = _enlarged(tidied(one.mask), (image.shape[0], image.shape[1]))
@@ -162,14 +173,26 @@ class ClassicalPipeline:
                     score=round(one.score, 4),
                 )
             )
-        return sorted(instances, key=lambda one: -(one.score or 0.0))
+        instances.sort(key=lambda one: -(one.score or 0.0))
+        return Suggestion(tuple(instances), self._evidence(view, scores, image))
 
-    def _choose(self, view: CloserLook) -> list[_Object]:
-        """The objects of the photo, best first; at least one."""
+    def _scores(self, view: CloserLook) -> np.ndarray:
         if self._options.matching == "judged":
-            scores = judging.judge(view.image, view.maps, view.masks)
-        else:
-            scores = _matched(view, self._options)
+            return judging.judge(view.image, view.maps, view.masks)
+        return _matched(view, self._options)
+
+    def _evidence(self, view: CloserLook, scores: np.ndarray, image: Image) -> Evidence:
+        """The saliency map, and every candidate at the photo's size."""
+        size_hw = (image.shape[0], image.shape[1])
+        different: dict[Rle, float] = {}
+        for index in np.argsort(-scores, kind="stable"):
+            rle = mask_to_rle(_enlarged(tidied(view.masks[index]), size_hw))
+            different.setdefault(rle, round(float(np.clip(scores[index], 0.0, 1.0)), 4))
+        candidates = tuple(RankedMask(rle, score) for rle, score in different.items())
+        return Evidence(coarse=judging.on_grid(view.maps.saliency), candidates=candidates)
+
+    def _choose(self, view: CloserLook, scores: np.ndarray) -> list[_Object]:
+        """The objects of the photo, best first; at least one."""
         best, score = _without_bridges(view, scores), float(scores.max())
         chosen = [_Object(view.masks[best], score)]
         inside = float(view.maps.saliency[view.masks[best]].mean())

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # (h, w, 3) RGB, oriented
 Mask = NDArray[np.bool_]  # (h, w)
+CoarseMap = NDArray[np.float32]  # (h/16, w/16) or any other grid over the whole photo, in [0, 1]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1; half-open pixels
 
 
@@ -181,3 +182,33 @@ class Candidate:
 
     mask: Mask
     score: float
+
+
+@dataclass(frozen=True)
+class RankedMask:
+    """A candidate as it is kept: its mask packed, and a score in [0, 1]."""
+
+    rle: Rle
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a pipeline saw on a photo: for a person to look at, and to choose another mask from.
+
+    ``coarse`` is the map of where the foreground is, None where there was none. ``prompts`` are
+    the ``(x, y)`` pixels that the segmenter was asked about. ``candidates`` are other masks of the
+    photo, best first.
+    """
+
+    coarse: CoarseMap | None = None
+    prompts: tuple[tuple[float, float], ...] = ()
+    candidates: tuple[RankedMask, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Suggestion:
+    """What a pipeline proposes for a photo, highest score first, and what it rests on."""
+
+    instances: tuple[Instance, ...]
+    evidence: Evidence = field(default_factory=Evidence)

@@ -22,7 +22,7 @@ from annotator.journal import SUGGEST
 from annotator.store import Project
 from engine import pipelines
 from engine.errors import JobError, OptionError, StoreError
-from engine.types import Image, Instance
+from engine.types import Image, Suggestion
 from tests.conftest import save_scene
 from tests.fakes import proposal
 
@@ -37,10 +37,10 @@ class OneBox:
     def __init__(self, *, breaks_at: int | None = None) -> None:
         self._breaks_at = breaks_at
 
-    def suggest(self, image: Image, *, tags: Sequence[str]) -> list[Instance]:
+    def suggest(self, image: Image, *, tags: Sequence[str]) -> Suggestion:
         if image.shape[1] == self._breaks_at:
             raise ZeroDivisionError("a photo nobody thought of")
-        return [proposal((1, 1, 9, 9), category=tags[0] if tags else None)]
+        return Suggestion((proposal((1, 1, 9, 9), category=tags[0] if tags else None),))
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_a_worker_gives_signs_of_life_while_a_photo_takes_long(
     seen: list[str] = []
 
     class Slow(OneBox):
-        def suggest(self, image: Image, *, tags: Sequence[str]) -> list[Instance]:
+        def suggest(self, image: Image, *, tags: Sequence[str]) -> Suggestion:
             time.sleep(0.4)  # twice as long as a worker may be silent
             seen.append(look(project, run_id).status)
             return super().suggest(image, tags=tags)
@@ -174,7 +174,7 @@ def test_a_sign_of_life_that_cannot_be_written_stops_nobody(
         raise StoreError("the project is busy")
 
     class Slow(OneBox):
-        def suggest(self, image: Image, *, tags: Sequence[str]) -> list[Instance]:
+        def suggest(self, image: Image, *, tags: Sequence[str]) -> Suggestion:
             time.sleep(0.05)
             return super().suggest(image, tags=tags)
 
