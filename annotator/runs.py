@@ -15,13 +15,13 @@ from typing import Any
 
 from sqlalchemy import Row, exists, func, insert, select, update
 
-from annotator import schema
+from annotator import evidence, schema
 from annotator.journal import SUGGEST, Change
 from annotator.store import Project, Transaction, now
 from annotator.views import View, instance_row
 from engine.errors import JobError, OptionError
 from engine.geometry import iou_boxes
-from engine.types import Instance, Status
+from engine.types import Evidence, Instance, Status
 
 WAITING, RUNNING, DONE, CANCELLED, FAILED = "waiting", "running", "done", "cancelled", "failed"
 INTERRUPTED = "interrupted"  # never stored: its worker is gone, or never came
@@ -281,11 +281,13 @@ def record_photo(
     instances: Sequence[Instance],
     seconds: float,
     problem: str | None = None,
+    seen: Evidence | None = None,
 ) -> None:
     """Replace the photo's `proposed` instances and mark it done in this run, in one transaction.
 
-    A proposal of the same class that covers what a person decided already is left out. A photo
-    that this run has done before is left as it is.
+    ``seen`` is what the proposals rest on and replaces that of earlier runs. A proposal of the
+    same class that covers what a person decided already is left out. A photo that this run has
+    done before is left as it is; so are proposals and evidence where there was a problem.
     """
     with project.write() as transaction:
         table = schema.run_photo
@@ -297,6 +299,13 @@ def record_photo(
         fresh: list[Instance] = []
         if problem is None:
             fresh = _replace_proposed(transaction, run_id, image_id, instances)
+            evidence.replace(
+                transaction,
+                image_id,
+                run_id=run_id,
+                evidence=seen or Evidence(),
+                proposed=instances,
+            )
         transaction.connection.execute(
             insert(table).values(
                 run_id=run_id,

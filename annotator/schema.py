@@ -1,8 +1,8 @@
 """The tables of a project, and how a database is brought to the newest schema.
 
 One SQLite file in the project folder by default; any SQLAlchemy URL works. Rows of the `JOURNALED`
-tables change only together with an `event` (see `annotator.journal`); `run`, `run_photo` and
-`setting` are logs and preferences, not state that a person made.
+tables change only together with an `event` (see `annotator.journal`); `run`, `run_photo`,
+`evidence` and `setting` are logs and preferences, not state that a person made.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -148,6 +149,17 @@ run_photo = Table(
     Column("instances", Integer, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("problem", Text),  # why this photo got nothing
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("image_id", ForeignKey("image.id"), primary_key=True),  # that of the newest run only
+    Column("run_id", ForeignKey("run.id"), nullable=False),
+    Column("coarse", LargeBinary),  # the map in 256 levels, row by row; NULL where there was none
+    Column("coarse_shape", JSON(none_as_null=True)),  # [h, w]
+    Column("prompts", JSON, nullable=False),  # [[x, y], …] in pixels of the photo
+    Column("candidates", JSON, nullable=False),  # [{"counts", "score"}, …], best first
 )
 
 setting = Table(

@@ -152,6 +152,7 @@ def _store(
             instances=outcome.suggestion.instances,
             seconds=outcome.seconds,
             problem=outcome.problem,
+            seen=outcome.suggestion.evidence,
         )
         if on_progress is not None:
             with project.read() as view:
