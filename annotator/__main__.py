@@ -10,13 +10,14 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from annotator import __version__, commands
 from annotator.exporting import FORMATS, STATUS_CHOICES
 from engine import pipelines
 from engine.errors import AnnotatorError
-from engine.options import add_arguments
+from engine.options import add_arguments, flag_of
 
 DONE, ERROR, LEFT_OUT, INTERRUPTED = 0, 1, 3, 130
 
@@ -125,9 +126,14 @@ def _add_suggest(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("--nice", action="store_true", help="step back behind other programs")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
+    seen: set[str] = set()
     for name, pipeline in pipelines.PIPELINES.items():
-        group = command.add_argument_group(f"options of the pipeline {name}")
-        add_arguments(group, pipeline.options)
+        names = {one.name for one in fields(pipeline.options)}
+        shared = [flag_of(one) for one in sorted(names & seen)]
+        note = f"and {', '.join(shared)} from above" if shared else None
+        group = command.add_argument_group(f"options of the pipeline {name}", note)
+        add_arguments(group, pipeline.options, leave_out=seen)
+        seen |= names
 
 
 def _add_serve(subparsers: Subparsers[argparse.ArgumentParser]) -> None:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from annotator.store import Project
 from annotator.workspace import Workspace
 from engine import checkpoints, pipelines
 from engine.errors import AnnotatorError, OptionError
-from engine.options import from_arguments
+from engine.options import flag_of, from_arguments
 
 LISTED = 20  # how many oddities are printed before the rest is only counted
 
@@ -169,6 +169,7 @@ def run_suggest(arguments: argparse.Namespace) -> bool:
 
 def _find_or_start(project: Project, arguments: argparse.Namespace) -> int:
     name = arguments.pipeline
+    _refuse_options_of_others(name, arguments)
     options = asdict(from_arguments(pipelines.PIPELINES[name].options, arguments))
     with project.write() as transaction:
         unfinished = runs.resumable(transaction, pipeline=name, options=options)
@@ -178,6 +179,16 @@ def _find_or_start(project: Project, arguments: argparse.Namespace) -> int:
             transaction, pipeline=name, options=options, again=arguments.again
         )
         return runs.start(transaction, pipeline=name, options=options, photos=photos)
+
+
+def _refuse_options_of_others(name: str, arguments: argparse.Namespace) -> None:
+    known = {one.name for one in fields(pipelines.PIPELINES[name].options)}
+    others = {one.name for kind in pipelines.PIPELINES.values() for one in fields(kind.options)}
+    for given in sorted((others - known) & vars(arguments).keys()):
+        raise OptionError(
+            f"{flag_of(given)} is not an option of the pipeline '{name}'; leave it out, or choose "
+            f"another --pipeline"
+        )
 
 
 # -- out of the project --------------------------------------------------------------------------

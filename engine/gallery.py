@@ -85,12 +85,13 @@ class Gallery:
     """n different masks of one photo, highest score first; from `build_gallery` or `from_masks`.
 
     ``boxes`` (n, 4) are the tight half-open boxes in the photo's pixels, ``scores`` (n,) lie in
-    [0, 1].
+    [0, 1]. ``prompts`` are the pixels (x, y) that a segmenter was asked about, where it was.
     """
 
     boxes: Floats
     scores: Floats
     _masks: _Masks = field(repr=False)
+    prompts: tuple[tuple[float, float], ...] = field(default=(), repr=False)
     _coverage: dict[int, matching.Coverage] = field(default_factory=dict, init=False, repr=False)
     _cells: dict[int, matching.Cells] = field(default_factory=dict, init=False, repr=False)
 

@@ -11,7 +11,7 @@ import argparse
 import dataclasses
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from engine.errors import OptionError
@@ -21,20 +21,30 @@ T = TypeVar("T")
 ArgumentSink = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
-def add_arguments(parser: ArgumentSink, cls: type[Any], *, prefix: str = "") -> None:
+def add_arguments(
+    parser: ArgumentSink, cls: type[Any], *, prefix: str = "", leave_out: Collection[str] = ()
+) -> None:
     """Give the parser or group one flag for each field: ``tau_b`` becomes ``--tau-b``.
 
     A flag that is not given leaves nothing in the namespace, so the default stays with the class.
-    Two classes that share a field name need a ``prefix``: ``--coarse-tau-b``.
+    Two classes that share a field name share its flag, so the second one must leave it out; or
+    one of them gets a ``prefix``: ``--coarse-tau-b``.
     """
     for name, (kind, default) in _described(cls).items():
+        if name in leave_out:
+            continue
         destination = _destination(name, prefix)
         settings: dict[str, Any] = {
             "dest": destination,
             "default": argparse.SUPPRESS,
             "help": _help_text(cls, name, default),
         }
-        parser.add_argument("--" + destination.replace("_", "-"), **settings, **_reading(kind))
+        parser.add_argument(flag_of(destination), **settings, **_reading(kind))
+
+
+def flag_of(name: str) -> str:
+    """The flag of a field: ``tau_b`` is ``--tau-b``."""
+    return "--" + name.replace("_", "-")
 
 
 def from_arguments(cls: type[T], namespace: argparse.Namespace, *, prefix: str = "") -> T:

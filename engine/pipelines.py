@@ -20,6 +20,8 @@ from engine.gallery import GalleryOptions, build_gallery
 from engine.geometry import mask_to_box, mask_to_rle
 from engine.localizers.saliency import Map, SaliencyMaps, saliency_maps
 from engine.options import as_dict, from_dict
+from engine.pro2sam import Pro2samOptions, Pro2samPipeline
+from engine.smoothing import enlarged, tidied
 from engine.types import (
     Evidence,
     Image,
@@ -142,8 +144,6 @@ AMBIGUITY = 0.7  # times the score for each tag too many: which of them it is, n
 ALIKE = 0.6  # of the largest twin's area and saliency; less belongs to another kind of thing
 TWINS_SHARED = 0.8  # of the twins lies in the mask that bridges them
 PLAIN = 0.1  # of the twins' mean saliency: what lies between them is background
-CRACK = 5  # pixels of the copy: +0.01 mask IoU on pets and caltech, boxes as good
-LARGEST_HOLE = 0.2  # of the mask; larger ones are more often meant
 
 
 class ClassicalPipeline:
@@ -160,7 +160,7 @@ class ClassicalPipeline:
         found = self._choose(view, scores)[: max(self._options.max_objects, len(tags))]
         instances = []
         for category, one in _with_classes(found, tags):
-            mask = _enlarged(tidied(one.mask), (image.shape[0], image.shape[1]))
+            mask = enlarged(tidied(one.mask), (image.shape[0], image.shape[1]))
             box = mask_to_box(mask)
             assert box is not None
             instances.append(
@@ -186,7 +186,7 @@ class ClassicalPipeline:
         size_hw = (image.shape[0], image.shape[1])
         different: dict[Rle, float] = {}
         for index in np.argsort(-scores, kind="stable"):
-            rle = mask_to_rle(_enlarged(tidied(view.masks[index]), size_hw))
+            rle = mask_to_rle(enlarged(tidied(view.masks[index]), size_hw))
             different.setdefault(rle, round(float(np.clip(scores[index], 0.0, 1.0)), 4))
         candidates = tuple(RankedMask(rle, score) for rle, score in different.items())
         return Evidence(coarse=judging.on_grid(view.maps.saliency), candidates=candidates)
@@ -267,37 +267,12 @@ def _with_classes(
     return pairs
 
 
-def _enlarged(mask: Mask, shape_hw: tuple[int, int]) -> Mask:
-    """The mask of the copy at the photo's size, with a smooth outline; never empty."""
-    if mask.shape == shape_hw:
-        return mask
-    size = (shape_hw[1], shape_hw[0])
-    smooth: Mask = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
-    if smooth.any():
-        return smooth
-    nearest = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    return nearest.astype(bool)
-
-
-def tidied(mask: Mask) -> Mask:
-    """The mask of a copy without cracks and small holes, which GrabCut leaves; it never shrinks."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (CRACK, CRACK))
-    # Repeating the rim keeps an object that leaves the photo closed there.
-    rim = np.pad(mask.astype(np.uint8), CRACK, mode="edge")
-    closed = cv2.morphologyEx(rim, cv2.MORPH_CLOSE, kernel)[CRACK:-CRACK, CRACK:-CRACK].astype(bool)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        (~closed).astype(np.uint8), connectivity=4
-    )
-    height, width = mask.shape
-    x, y, w, h, areas = np.asarray(stats).T
-    is_inside = (x > 0) & (y > 0) & (x + w < width) & (y + h < height)
-    is_hole = np.asarray(is_inside & (areas <= LARGEST_HOLE * int(closed.sum())))
-    is_hole[0] = False  # label 0 is the mask itself
-    return np.asarray(closed | is_hole[labels])
-
-
 def _build_classical(options: Mapping[str, Any]) -> Pipeline:
     return ClassicalPipeline(from_dict(ClassicalOptions, options))
+
+
+def _build_pro2sam(options: Mapping[str, Any]) -> Pipeline:
+    return Pro2samPipeline(from_dict(Pro2samOptions, options))
 
 
 @dataclass(frozen=True)
@@ -310,6 +285,7 @@ class PipelineKind:
 
 PIPELINES: dict[str, PipelineKind] = {
     "classical": PipelineKind(ClassicalOptions, _build_classical),
+    "pro2sam": PipelineKind(Pro2samOptions, _build_pro2sam),
 }
 DEFAULT = "classical"
 

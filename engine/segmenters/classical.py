@@ -13,8 +13,9 @@ from engine.gallery import Gallery, build_gallery
 from engine.geometry import box_to_slices, mask_to_box
 from engine.segmenters.boxes import box_to_mask
 from engine.segmenters.clicks import masks_from_clicks, outline_score
+from engine.segmenters.interface import Mode
 from engine.segmenters.regions import Regions, split_photo
-from engine.types import Candidate, Image, Mask, Prompts
+from engine.types import Candidate, CoarseMap, Image, Mask, Prompts
 
 __all__ = ["ClassicalSegmenter", "PreparedPhoto", "box_to_mask"]
 
@@ -98,8 +99,10 @@ class ClassicalSegmenter:
             found.append(Candidate(mask, candidate.score))
         return found
 
-    def gallery(self, image: Image) -> Gallery:
-        """Every region that merging neighbours passes through."""
+    def gallery(
+        self, image: Image, *, coarse: CoarseMap | None = None, mode: Mode = "exact"
+    ) -> Gallery:
+        """Every region that merging neighbours passes through, whatever the map and the mode."""
         return build_gallery(image)
 
     @staticmethod

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from engine.gallery import Gallery
-from engine.types import Candidate, Image, Prompts
+from engine.types import Candidate, CoarseMap, Image, Prompts
+
+Mode = Literal["exact", "fast"]
 
 
 class Segmenter(Protocol):
@@ -32,5 +34,11 @@ class Segmenter(Protocol):
         RuntimeError where no photo is set.
         """
 
-    def gallery(self, image: Image) -> Gallery:
-        """Everything in a photo that may be an object, unprompted; leaves the current one alone."""
+    def gallery(
+        self, image: Image, *, coarse: CoarseMap | None = None, mode: Mode = "exact"
+    ) -> Gallery:
+        """Everything in a photo that may be an object, unprompted; leaves the current one alone.
+
+        "exact" equals the published way mask for mask. "fast" may not: it may leave out what lies
+        where the (g, g) ``coarse`` map is low, and round masks a little.
+        """

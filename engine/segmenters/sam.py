@@ -20,7 +20,8 @@ from segment_anything.modeling import Sam
 
 from engine.errors import OptionError, WeightsError
 from engine.gallery import Gallery
-from engine.types import Candidate, Image, Mask, Prompts
+from engine.segmenters.interface import Mode
+from engine.types import Candidate, CoarseMap, Image, Mask, Prompts
 
 MASK_LOGIT = 10.0
 """How sure the mask prompt is where it comes from a drawn mask and not from the network: near
@@ -112,7 +113,9 @@ class SamSegmenter:
             if masks[index].any()
         ]
 
-    def gallery(self, image: Image) -> Gallery:
+    def gallery(
+        self, image: Image, *, coarse: CoarseMap | None = None, mode: Mode = "exact"
+    ) -> Gallery:
         """Masks for a grid of clicks, filtered; a minute or more on a CPU for vit_b."""
         generator = SamAutomaticMaskGenerator(self.network, **asdict(self.grid))
         found = generator.generate(np.ascontiguousarray(image))

@@ -16,7 +16,8 @@ from skimage import data
 from engine.errors import OptionError
 from engine.geometry import iou_masks, mask_to_box, rle_to_mask
 from engine.options import as_dict, defaults_of
-from engine.pipelines import DEFAULT, PIPELINES, ClassicalOptions, build, tidied
+from engine.pipelines import DEFAULT, PIPELINES, ClassicalOptions, build
+from engine.smoothing import tidied
 from engine.types import Image, Instance, Mask, Status
 from tests.builders import make_mask, masks_with_pixels
 from tests.engine.scenes import odd_photos, on_texture, two_fruits
