@@ -8,8 +8,7 @@ needed.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -39,8 +38,6 @@ from engine.types import (
     Status,
     Suggestion,
 )
-
-logger = logging.getLogger(__name__)
 
 SALIENCY = "saliency"
 AUTO = "auto"
@@ -115,19 +112,22 @@ class Looker(Protocol):
 
 
 class Pro2samPipeline:
-    """`Pipeline` of a looker and a segmenter, which both load at the first photo."""
+    """`Pipeline` of a looker and a segmenter; without them, those that the options name load.
+
+    OptionError and WeightsError where they cannot.
+    """
 
     def __init__(
         self,
         options: Pro2samOptions,
         *,
-        looker: Callable[[], Looker] | None = None,
-        segmenter: Callable[[], Segmenter] | None = None,
+        looker: Looker | None = None,
+        segmenter: Segmenter | None = None,
     ) -> None:
         self._options = options
         self._match = options.match_options()
-        self._looker = (looker or (lambda: build_looker(options)))()
-        self._segmenter = (segmenter or (lambda: _build_segmenter(options)))()
+        self._looker = looker or build_looker(options)
+        self._segmenter = segmenter or _build_segmenter(options)
 
     def suggest(self, image: Image, *, tags: Sequence[str]) -> Suggestion:
         """One instance for each tag; without tags, one for the class that the photo shows."""
