@@ -30,7 +30,11 @@ class GatedTransformer(VisionTransformer):
         raise NotImplementedError
 
     def forward(self, images: Tensor, return_attentions: bool = False) -> LocalizerOutput:
-        """Logits, ``coarse_map`` (b, h, w) and ``token_maps`` (b, t, h, w), both in (0, 1)."""
+        """Logits, ``coarse_map`` (b, h, w) and ``token_maps`` (b, t, h, w), both in (0, 1).
+
+        ``score_maps`` are the class head's, before pooling: no part of the method's map, but all
+        that is known of which tag is where on a photo with several.
+        """
         patches, grid = self.embed(images)
         queries = self.queries(images)
         count = queries.shape[1]
@@ -43,8 +47,10 @@ class GatedTransformer(VisionTransformer):
         )
         gates = torch.stack(encoded.gates).mean(dim=0)  # (b, t, n) mean over the blocks
         token_maps = gates[:, :, 1:-count].unflatten(-1, grid)
+        scores = self.class_scores(encoded.tokens, grid)
         return LocalizerOutput(
-            logits=self.class_scores(encoded.tokens, grid).mean(dim=(2, 3)),
+            logits=scores.mean(dim=(2, 3)),
+            score_maps=scores,
             coarse_map=token_maps.mean(dim=1),
             token_maps=token_maps,
             attentions=encoded.attentions if return_attentions else None,

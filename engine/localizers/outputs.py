@@ -18,5 +18,6 @@ class LocalizerOutput:
     logits: Tensor  # (b, classes), before softmax or sigmoid
     coarse_map: Tensor | None = None  # (b, h, w) in (0, 1)
     class_maps: Tensor | None = None  # (b, classes, h, w), any range
+    score_maps: Tensor | None = None  # (b, classes, h, w), any range; beside a coarse_map
     token_maps: Tensor | None = None  # (b, tokens, h, w) in (0, 1); coarse_map is their mean
     attentions: tuple[Tensor, ...] | None = None  # a block each: (b, heads, n, n), on request

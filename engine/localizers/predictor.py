@@ -76,7 +76,8 @@ class Localizer:
         output = self._network(batch)
         logits = output.logits[0].float()
         probabilities = logits.sigmoid() if self.card.multi_label else logits.softmax(0)
-        maps = None if output.class_maps is None else _stretched(output.class_maps[0])
+        of_classes = output.class_maps if output.class_maps is not None else output.score_maps
+        maps = None if of_classes is None else _stretched(of_classes[0])
         coarse = output.coarse_map
         return Look(
             classes=self.card.classes,
