@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from annotator import exporting, intake, listing, runs, suggest
+from annotator.answers import answer, first, opened, progress_bar
 from annotator.evaluation import evaluate
 from annotator.pictures import file_problem
 from annotator.sample import make_sample
@@ -26,8 +20,6 @@ from engine import checkpoints, pipelines
 from engine.errors import AnnotatorError, OptionError
 from engine.options import flag_of, from_arguments
 
-LISTED = 20  # how many oddities are printed before the rest is only counted
-
 
 def actor() -> str:
     """Whose name the journal keeps."""
@@ -35,37 +27,6 @@ def actor() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a user database
         return "person"
-
-
-def _answer(arguments: argparse.Namespace, value: dict[str, Any], text: str) -> None:
-    if arguments.json:
-        json.dump(value, sys.stdout, ensure_ascii=False, indent=1, default=str)
-        sys.stdout.write("\n")
-    else:
-        # As it is: a file may be called ":cat:.jpg".
-        Console(highlight=False, soft_wrap=True, emoji=False).print(text, markup=False)
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[Project]:
-    project = Project.open(folder)
-    try:
-        yield project
-    finally:
-        project.close()
-
-
-def _progress(*, quiet: bool = False) -> Progress:
-    # On stderr, so that an answer on stdout stays clean; only where somebody looks.
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    is_hidden = quiet or not console.is_terminal
-    return Progress(*columns, TimeRemainingColumn(), console=console, disable=is_hidden)
-
-
-def _first(lines: list[str]) -> list[str]:
-    more = len(lines) - LISTED
-    return lines[:LISTED] + ([f"  … and {more} more"] if more > 0 else [])
 
 
 # -- photos and tags -----------------------------------------------------------------------------
@@ -87,7 +48,7 @@ def run_new(arguments: argparse.Namespace) -> bool:
 
 def run_add(arguments: argparse.Namespace) -> bool:
     """`annotator add`."""
-    with _opened(arguments.project) as project:
+    with opened(arguments.project) as project:
         if arguments.images is not None:
             report = _take_in(project, arguments)
         elif arguments.tags is not None:
@@ -98,7 +59,7 @@ def run_add(arguments: argparse.Namespace) -> bool:
 
 
 def _take_in(project: Project, arguments: argparse.Namespace) -> intake.IntakeReport:
-    with _progress(quiet=arguments.json) as progress:
+    with progress_bar(quiet=arguments.json) as progress:
         task = progress.add_task("reading photos", total=None)
 
         def show(done: int, total: int) -> None:
@@ -122,10 +83,10 @@ def _tell_intake(
         f"{len(report.refused)} files refused",
         f"{report.tagged} photos tagged, {report.untagged} without tags, {report.classes} classes",
     ]
-    lines += _first([f"  refused {file.file_name}: {file.reason}" for file in report.refused])
-    lines += _first([f"  note {name}: {note}" for name, note in report.notes])
-    lines += _first([f"  tags, line {one.line}: {one.text}" for one in report.tag_problems])
-    _answer(arguments, {"project": project.folder, **asdict(report)}, "\n".join(lines))
+    lines += first([f"  refused {file.file_name}: {file.reason}" for file in report.refused])
+    lines += first([f"  note {name}: {note}" for name, note in report.notes])
+    lines += first([f"  tags, line {one.line}: {one.text}" for one in report.tag_problems])
+    answer(arguments, {"project": project.folder, **asdict(report)}, "\n".join(lines))
     return not report.refused and not report.tag_problems
 
 
@@ -136,11 +97,11 @@ def run_suggest(arguments: argparse.Namespace) -> bool:
     """`annotator suggest`."""
     if arguments.processes < 1:
         raise OptionError(f"--processes must be at least 1, got {arguments.processes}")
-    with _opened(arguments.project) as project:
+    with opened(arguments.project) as project:
         run_id = arguments.run_id
         if run_id is None:
             run_id = _find_or_start(project, arguments)
-        with _progress(quiet=arguments.quiet or arguments.json) as progress:
+        with progress_bar(quiet=arguments.quiet or arguments.json) as progress:
             task = progress.add_task(f"run {run_id}", total=None)
 
             def show(run: runs.Run) -> None:
@@ -161,9 +122,9 @@ def run_suggest(arguments: argparse.Namespace) -> bool:
         f"run {run.id} ({run.pipeline}) {run.status}: {run.done} of {run.total} photos, "
         f"{run.instances} proposals, {rate:.2f} s a photo on one core, {run.problems} problems"
     ]
-    lines += _first([f"  {name}: {problem}" for name, problem in problems])
+    lines += first([f"  {name}: {problem}" for name, problem in problems])
     value = {**asdict(run), "seconds_a_photo": rate, "problems": dict(problems)}
-    _answer(arguments, value, "\n".join(lines))
+    answer(arguments, value, "\n".join(lines))
     return run.status == runs.DONE and not problems
 
 
@@ -197,24 +158,24 @@ def _refuse_options_of_others(name: str, arguments: argparse.Namespace) -> None:
 def run_export(arguments: argparse.Namespace) -> bool:
     """`annotator export`."""
     statuses = exporting.choose_statuses(arguments.status or ["curated"])
-    with _opened(arguments.project) as project:
+    with opened(arguments.project) as project:
         report = exporting.export(project, arguments.format, arguments.out, statuses=statuses)
-    _answer(arguments, report.as_dict(), report.summary())
+    answer(arguments, report.as_dict(), report.summary())
     return report.unclassed == 0
 
 
 def run_evaluate(arguments: argparse.Namespace) -> bool:
     """`annotator evaluate`."""
     statuses = exporting.choose_statuses(arguments.status or ["all"])
-    with _opened(arguments.project) as project:
+    with opened(arguments.project) as project:
         result = evaluate(project, arguments.truth, split=arguments.split, statuses=statuses)
-    _answer(arguments, result.as_dict(), result.table())
+    answer(arguments, result.as_dict(), result.table())
     return result.photos_missing == 0
 
 
 def run_status(arguments: argparse.Namespace) -> bool:
     """`annotator status`."""
-    with _opened(arguments.project) as project:
+    with opened(arguments.project) as project:
         with project.read() as view:
             value: dict[str, Any] = {
                 "project": str(project.folder),
@@ -230,7 +191,7 @@ def run_status(arguments: argparse.Namespace) -> bool:
             value["events_replayed"] = project.check_journal()
             problems = {photo.file_name: file_problem(project, photo) for photo in photos}
             value["file_problems"] = {name: text for name, text in problems.items() if text}
-    _answer(arguments, value, _status_text(value))
+    answer(arguments, value, _status_text(value))
     return not value.get("file_problems")
 
 
@@ -248,10 +209,10 @@ def _status_text(value: dict[str, Any]) -> str:
             f"run {run['id']} ({run['pipeline']}): {run['status']}, "
             f"{run['done']} of {run['total']} photos {run['message']}".rstrip()
         )
-    lines += _first([f"  refused {name}: {reason}" for name, reason in value["refused"].items()])
+    lines += first([f"  refused {name}: {reason}" for name, reason in value["refused"].items()])
     if "events_replayed" in value:
         lines.append(f"journal: {value['events_replayed']} events replay to the same state")
-        lines += _first([f"  {text}" for text in value["file_problems"].values()])
+        lines += first([f"  {text}" for text in value["file_problems"].values()])
     return "\n".join(lines)
 
 
@@ -278,7 +239,7 @@ def run_models(arguments: argparse.Namespace) -> bool:
         for row in rows
     ]
     lines.append("saliency and classical need no checkpoint.  Get one: annotator models get NAME")
-    _answer(arguments, {"folder": checkpoints.default_folder(), "models": rows}, "\n".join(lines))
+    answer(arguments, {"folder": checkpoints.default_folder(), "models": rows}, "\n".join(lines))
     return True
 
 
@@ -286,14 +247,14 @@ def _get_model(arguments: argparse.Namespace) -> bool:
     if arguments.name not in checkpoints.WEIGHTS:
         asked = "say which checkpoint" if arguments.name is None else f"no '{arguments.name}'"
         raise OptionError(f"{asked}; choose from {', '.join(checkpoints.WEIGHTS)}")
-    with _progress(quiet=arguments.json) as progress:
+    with progress_bar(quiet=arguments.json) as progress:
         task = progress.add_task(arguments.name, total=checkpoints.WEIGHTS[arguments.name].size)
 
         def show(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
         path = checkpoints.download(arguments.name, progress=show)
-    _answer(arguments, {"name": arguments.name, "path": path}, f"{arguments.name} is at {path}")
+    answer(arguments, {"name": arguments.name, "path": path}, f"{arguments.name} is at {path}")
     return True
 
 
@@ -313,7 +274,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> bool:
     """`annotator serve`."""
-    with _opened(arguments.project) as project:
+    with opened(arguments.project) as project:
         key = Workspace().remember(project.folder)
     serve_project(arguments, address=f"?project={key}")
     return True
@@ -336,13 +297,13 @@ def serve_project(arguments: argparse.Namespace, *, address: str) -> None:
 def run_sample(arguments: argparse.Namespace) -> bool:
     """`annotator sample`."""
     folder = make_sample_shown(arguments.project)
-    _answer(arguments, {"project": folder}, f"the sample project is in {folder}")
+    answer(arguments, {"project": folder}, f"the sample project is in {folder}")
     return True
 
 
 def make_sample_shown(folder: Path) -> Path:
     """Make the sample project with a progress bar; nothing happens where it is there already."""
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("sample project", total=None)
 
         def show(run: runs.Run) -> None:

@@ -1,0 +1,70 @@
+"""Is this process still the one that was started? Number in, an identity that is never used twice.
+
+A process number alone lies after a while: the system gives it to somebody else. Number and time of
+the start together do not, nor does the number of the boot.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+PROC = Path("/proc")
+START_TIME = 19  # field of /proc/N/stat, counted from the state behind the name
+DEAD_STATES = ("Z", "X")  # ended, only nobody has collected it yet
+NICENESS = 10
+
+
+def identity(process: int) -> str | None:
+    """What tells this process from every other one before and after; None where it has ended."""
+    if (PROC / "self" / "stat").exists():
+        return _identity_on_linux(process)
+    answer = subprocess.run(
+        ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(process)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    state, _, started = answer.stdout.strip().partition(" ")
+    return None if not started or state[:1] in DEAD_STATES else started.strip()
+
+
+def _identity_on_linux(process: int) -> str | None:
+    try:
+        # The name stands in brackets and may itself hold blanks and brackets.
+        fields = (PROC / str(process) / "stat").read_text().rpartition(")")[2].split()
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in DEAD_STATES else f"{boot}/{fields[START_TIME]}"
+
+
+def is_running(process: int, known_identity: str | None) -> bool:
+    """Whether the process of that number is still the one that had this identity."""
+    return known_identity is not None and identity(process) == known_identity
+
+
+def ask_to_stop(process: int, known_identity: str | None) -> None:
+    """SIGTERM, if it is still that process."""
+    with suppress(ProcessLookupError):  # it may end this very moment
+        if is_running(process, known_identity):
+            os.kill(process, signal.SIGTERM)
+
+
+def kill_session(process: int, known_identity: str | None) -> None:
+    """SIGKILL to the process and all that it started, if it is still that process.
+
+    It must have been started with ``start_new_session``.
+    """
+    with suppress(ProcessLookupError):
+        if is_running(process, known_identity):
+            os.killpg(process, signal.SIGKILL)
+
+
+def step_back(process: int) -> None:
+    """Let programs that somebody sits in front of go first."""
+    with suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, process, NICENESS)

@@ -1,0 +1,134 @@
+"""The folder of one training: what was asked for, its photos and tags, and notes on its process.
+
+`<project>/training/<number>-<model>/` holds `request.json` (what was asked for; a folder without it
+was never finished), `tags.csv` and `photos/` (links) for the trainer, `process.json`, `stop.json`,
+`exit.json` and `kept.json` (notes, each with one writer), `output.txt` (what the trainer printed),
+and what the trainer itself writes: `settings.json`, `log.jsonl`, `last.pt`, `model.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from annotator.store import Project
+from annotator.views import Photo
+from engine.errors import StoreError
+from exports.tags import read_tags, write_tags
+from exports.whole_files import write_whole
+
+TRAINING = "training"  # folder of the project
+REQUEST, PROCESS, STOP, EXIT, KEPT = (
+    f"{name}.json" for name in ("request", "process", "stop", "exit", "kept")
+)
+SETTINGS, LOG, LAST, MODEL = "settings.json", "log.jsonl", "last.pt", "model.safetensors"
+OUTPUT, TAGS, PHOTOS = "output.txt", "tags.csv", "photos"
+
+_NUMBERED = re.compile(r"([1-9]\d*)-.+")
+_OUTPUT_READ = 8000  # bytes
+
+
+def numbered_folders(project: Project) -> dict[int, Path]:
+    """The folders of all trainings that were prepared to the end, oldest first."""
+    place = project.folder / TRAINING
+    listed = list(place.iterdir()) if place.is_dir() else []
+    found = {_number(path): path for path in listed if (path / REQUEST).is_file()}
+    return {number: found[number] for number in sorted(found) if number}
+
+
+def new_folder(project: Project, model: str) -> tuple[int, Path]:
+    """The next free number and its folder; call it inside `Project.write`."""
+    place = project.subfolder(TRAINING)
+    number = 1 + max((_number(path) for path in place.iterdir()), default=0)
+    folder = place / f"{number}-{model}"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
+    return number, folder
+
+
+def _number(path: Path) -> int:
+    match = _NUMBERED.fullmatch(path.name)
+    return int(match[1]) if match else 0
+
+
+def read_note(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object of the folder; empty where it is not there, or no JSON object."""
+    try:
+        value = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_note(folder: Path, name: str, value: Mapping[str, Any]) -> None:
+    """Write a JSON object whole or not at all."""
+    write_whole(folder / name, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def size_of(path: Path) -> int:
+    """Bytes; 0 where there is no such file."""
+    return path.stat().st_size if path.is_file() else 0
+
+
+def last_output(folder: Path, *, offset: int) -> list[str]:
+    """The last lines that the trainer printed behind this place of `output.txt`; no blank ones."""
+    path = folder / OUTPUT
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        file.seek(max(offset, size_of(path) - _OUTPUT_READ))
+        text = file.read().decode("utf-8", errors="replace")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def lay_out(
+    project: Project, folder: Path, photos: Sequence[tuple[Photo, Sequence[str]]]
+) -> tuple[int, list[str]]:
+    """Write `tags.csv` and put links to the photos beside it.
+
+    How many photos there are, and the names of those that are not where they were. The photos of a
+    project lie in many folders and the trainer wants one, so it gets a folder of links.
+    """
+    labels: dict[str, Sequence[str]] = {}
+    missing = []
+    for photo, tags in photos:
+        if _link(project, folder, photo):
+            labels[photo.file_name] = tags
+        else:
+            missing.append(photo.file_name)
+    write_tags(folder / TAGS, labels)
+    return len(labels), missing
+
+
+def mend_links(project: Project, folder: Path, photos: Sequence[Photo]) -> None:
+    """Point the links to where the photos are now; which photos take part stays as it was."""
+    names = set(read_tags(folder / TAGS).labels_of)
+    for photo in photos:
+        if photo.file_name in names:
+            _link(project, folder, photo)
+
+
+def _link(project: Project, folder: Path, photo: Photo) -> bool:
+    source, link = project.photo_path(photo), folder / PHOTOS / photo.file_name
+    if not os.path.isfile(source):
+        return False
+    target = str(source.resolve())
+    try:
+        if link.is_symlink() and os.readlink(link) != target:
+            link.unlink()
+        if not os.path.lexists(link):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                link.symlink_to(target)
+            except OSError:  # a file system without links, or Windows without the right to make any
+                shutil.copyfile(target, link)
+    except OSError as error:
+        raise StoreError(f"cannot put {target} into {link.parent}: {error.strerror}") from error
+    return True

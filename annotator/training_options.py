@@ -1,0 +1,89 @@
+"""What can be chosen for a training, and what a project has to train on; plain data, no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from annotator.views import Photo, View
+from engine.errors import OptionError
+from engine.localizers import LOCALIZERS
+
+DEFAULT_MODEL = "gtformer"
+SMALL_CLASS = 5  # photos; a class with fewer is hardly learned
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What a person chooses; None leaves the choice to the preset. The trainer knows more flags."""
+
+    model: str = _option(DEFAULT_MODEL, f"which localizer: {', '.join(LOCALIZERS)}")
+    preset: str | None = _option(None, "named recipe of the trainer; none: the one for the model")
+    epochs: int | None = _option(None, "times that every photo is seen")
+    batch: int | None = _option(None, "photos a step")
+    image_size: int | None = _option(None, "side of the network's input in pixels")
+    val_share: float | None = _option(None, "share of the photos that only measure")
+    seed: int | None = _option(None, "the same seed makes the same training")
+    device: str | None = _option(None, "cpu, cuda, cuda:1 …; none: what is there")
+    threads: int | None = _option(None, "threads on the CPU; none: as many as it likes")
+
+    def __post_init__(self) -> None:
+        if self.model not in LOCALIZERS:
+            raise OptionError(
+                f"there is no localizer {self.model!r}; choose from {', '.join(LOCALIZERS)}"
+            )
+        for name in ("epochs", "batch", "image_size", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} must be at least 1, got {value}")
+        if self.val_share is not None and not 0 <= self.val_share < 1:
+            raise OptionError(f"val_share must be at least 0 and below 1, got {self.val_share:g}")
+
+    def flags(self) -> list[str]:
+        """As the trainer reads them; what is None is left out."""
+        words: list[str] = []
+        for name, value in asdict(self).items():
+            if value is not None:
+                words += ["--" + name.replace("_", "-"), str(value)]
+        return words
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a project has for a training from tags."""
+
+    photos: int
+    tagged: int
+    classes: dict[str, int]  # name -> photos, most first
+
+    @property
+    def small_classes(self) -> list[str]:
+        """Classes that are hardly learned."""
+        return [name for name, count in self.classes.items() if count < SMALL_CLASS]
+
+    def require_enough(self) -> None:
+        """OptionError where there is nothing to learn from."""
+        if len(self.classes) < 2:
+            raise OptionError(
+                "training from tags learns what tells classes apart, so it needs photos with at "
+                f"least two different tags; this project has {len(self.classes)} "
+                f"on {self.tagged} photos"
+            )
+
+
+def material(view: View) -> Material:
+    """Count what there is to train on."""
+    tags = view.all_tags()
+    counts = Counter(label for labels in tags.values() for label in labels)
+    return Material(len(view.photos()), len(tags), dict(counts.most_common()))
+
+
+def tagged_photos(view: View) -> list[tuple[Photo, tuple[str, ...]]]:
+    """Every photo that has tags, with them, in the order of their ids."""
+    tags = view.all_tags()
+    return [(photo, tags[photo.id]) for photo in view.photos() if photo.id in tags]
