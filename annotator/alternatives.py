@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from engine.geometry import iou_boxes
+from engine.gallery import Gallery
+from engine.geometry import iou_boxes, mask_to_rle
 from engine.types import PERSON, Box, Instance, Prompts, RankedMask, Rle
 
 LONGEST = 12  # more presses than that cost more than a click
 SAME = 0.98  # IoU with the present mask from which on nothing would seem to happen
 ALIKE = 0.95  # IoU of two entries; between them the difference is a matter of pixels
 ABOUT = 0.2  # IoU of masks, or of boxes; less is another object
+NEAREST = 40  # of a gallery's thousands, which are only drawn where they may be meant
 CLOSE = 0.3  # … that the pipeline's next-best has to reach, to come first
 
 
@@ -33,6 +35,7 @@ def about_the_same(
     overlap it, and those that look like a better one. Empty masks are never offered.
     """
     candidates = [one for one in candidates if box_of(one.rle) is not None]
+    candidates = _not_equal(candidates, instance.rle)
     if not candidates:
         return []
     overlap = _overlaps(instance, candidates)
@@ -51,16 +54,30 @@ def about_the_same(
 
 def different(ranked: Sequence[RankedMask], *, present: Rle | None) -> list[RankedMask]:
     """Without those equal to the present mask and those that look like an earlier one."""
+    ranked = _not_equal(ranked, present)
     if not ranked:
         return []
     encoded = [_encoded(one.rle) for one in ranked]
     among = _iou(encoded, encoded)
-    equal = np.zeros(len(ranked)) if present is None else _iou(encoded, [_encoded(present)])[:, 0]
     kept: list[int] = []
     for at in range(len(ranked)):
-        if equal[at] <= SAME and all(among[at, other] <= ALIKE for other in kept):
+        if all(among[at, other] <= ALIKE for other in kept):
             kept.append(at)
     return [ranked[at] for at in kept]
+
+
+def _not_equal(ranked: Sequence[RankedMask], present: Rle | None) -> list[RankedMask]:
+    if not ranked or present is None:
+        return list(ranked)
+    equal = _iou([_encoded(one.rle) for one in ranked], [_encoded(present)])[:, 0]
+    return [one for one, iou in zip(ranked, equal, strict=True) if iou <= SAME]
+
+
+def of_gallery(instance: Instance, gallery: Gallery) -> list[RankedMask]:
+    """Those of the gallery whose box is nearest to the object's, each with the gallery's score."""
+    near = iou_boxes(gallery.boxes, [instance.box])[:, 0]
+    best = [int(at) for at in np.argsort(-near, kind="stable")[:NEAREST] if near[at] >= ABOUT]
+    return [RankedMask(mask_to_rle(gallery.mask(at)), float(gallery.scores[at])) for at in best]
 
 
 def own_prompts(instance: Instance) -> Prompts | None:

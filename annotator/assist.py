@@ -18,11 +18,15 @@ from annotator.store import Project
 from annotator.views import Photo
 from engine import checkpoints, photos, segmenters
 from engine.errors import AnnotatorError
+from engine.gallery import Gallery
 from engine.segmenters.interface import Segmenter
 
 logger = logging.getLogger(__name__)
 
 KEPT = 4  # prepared photos: the one on screen, both neighbours and one more
+KEPT_GALLERIES = 2  # the photo on screen and the one before; 10 MB each
+QUICK_GALLERIES = frozenset({"classical"})
+"""Whose gallery a person can wait for: half a second. A SAM takes a minute on a CPU."""
 
 
 def build_segmenter() -> Segmenter:
@@ -51,7 +55,8 @@ class Assistant:
         self._kept = kept
         self._segmenter: Segmenter | None = None
         self._prepared: OrderedDict[str, Future[Any]] = OrderedDict()
-        self._guard = threading.Lock()  # for the two fields above
+        self._galleries: OrderedDict[str, Gallery] = OrderedDict()
+        self._guard = threading.Lock()  # for the three fields above
         self._turn = threading.Lock()  # a segmenter holds one photo at a time
         self._planned: list[Future[None]] = []
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="prepare")
@@ -64,6 +69,26 @@ class Assistant:
             segmenter = self._get()
             segmenter.set_prepared(prepared)
             yield segmenter
+
+    def gallery(self, project: Project, photo: Photo) -> Gallery | None:
+        """Everything on this photo that may be an object; None where that would take too long.
+
+        PhotoError as `photos.load`.
+        """
+        segmenter = self._get()
+        if segmenter.name not in QUICK_GALLERIES:
+            return None
+        with self._turn:  # a second press that comes while the first is at it finds it ready
+            with self._guard:
+                found = self._galleries.get(photo.sha256)
+            if found is None:
+                found = segmenter.gallery(photos.load(project.photo_path(photo)))
+            with self._guard:
+                self._galleries[photo.sha256] = found
+                self._galleries.move_to_end(photo.sha256)
+                while len(self._galleries) > KEPT_GALLERIES:
+                    self._galleries.popitem(last=False)
+        return found
 
     def prefetch(self, project: Project, wanted: Sequence[Photo]) -> None:
         """Prepare these photos in the background, first one first."""

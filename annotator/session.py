@@ -6,20 +6,24 @@ saw, so a slow mask can never overwrite what somebody did meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from annotator import review, shaping
+from annotator import alternatives, evidence, review, shaping
 from annotator.assist import Assistant
 from annotator.journal import REDO, UNDO, Change, Event
 from annotator.shaping import Shape
 from annotator.store import Project, Transaction
 from annotator.views import Photo, instance_row
-from engine.errors import OptionError, ReviewError
+from engine.errors import FormatError, OptionError, ReviewError
 from engine.geometry import rle_to_mask
-from engine.types import Box, Instance, Mask, Status
+from engine.types import Box, Instance, Mask, RankedMask, Rle, Status
+from exports.runs import checked_rle
+
+CHOOSE = "choose mask"
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,64 @@ class ReviewSession:
             context, "clear clicks", instance_id, lambda one: replace(one, points=())
         )
 
+    # -- other masks -------------------------------------------------------------------------
+
+    def alternatives(self, image_id: int, instance_id: int) -> list[RankedMask]:
+        """Other masks that may be meant by an instance, best first; changes nothing.
+
+        What the segmenter itself has to offer for the click or the box that began the object goes
+        first, then the candidates that the newest run left. Where these give nothing, everything
+        that the segmenter finds on the photo is looked through; ReviewError where that would take
+        a minute, PhotoError where the photo is needed and gone.
+        """
+        with self.project.read() as view:
+            photo, instance = view.photo(image_id), view.instance(image_id, instance_id)
+            kept = evidence.candidates(view, photo)
+        own = self._own_candidates(photo, instance)
+        near = alternatives.about_the_same(instance, kept)
+        found = alternatives.different([*own, *near], present=instance.rle)
+        if kept and found:
+            return found[: alternatives.LONGEST]
+        gallery = self.assistant.gallery(self.project, photo)
+        if gallery is None and not kept and not found:
+            raise ReviewError(
+                "no run has left other masks for this photo, and looking for some would take this "
+                "segmenter a minute; propose for it again (Projects), or click the object (P)"
+            )
+        if gallery is not None:
+            everything = alternatives.of_gallery(instance, gallery)
+            near = alternatives.about_the_same(instance, [*kept, *everything])
+            found = alternatives.different([*own, *near], present=instance.rle)
+        return found[: alternatives.LONGEST]
+
+    def _own_candidates(self, photo: Photo, instance: Instance) -> list[RankedMask]:
+        prompts = alternatives.own_prompts(instance)
+        if prompts is None:
+            return []
+        with self.assistant.on(self.project, photo) as segmenter:
+            return shaping.answers(segmenter, prompts)
+
+    def choose(self, context: Context, instance_id: int, chosen: Mapping[str, Any] | None) -> int:
+        """Give an instance one of its `alternatives`, as COCO RLE; its box follows.
+
+        Any mask of the photo's size will do, so that a list which a page once fetched stays good;
+        ReviewError where it is none. Going back to the mask from which the choosing began (None
+        for a box alone) leaves the instance as it was then, undecided if it was.
+        """
+        context, photo, instance = self._look_at(context, instance_id)
+        rle = None if chosen is None else _checked(chosen, photo)
+        if rle == instance.rle:
+            return instance_id
+        with self.project.read() as view:
+            start = view.before_all(CHOOSE, photo, instance_id)
+        if start is not None and start.rle == rle:
+            return self._change(context, CHOOSE, instance_id, lambda one: start)
+        if rle is None:
+            raise ReviewError(
+                "an object cannot lose its mask this way: undo, or reject or delete the object"
+            )
+        return self._reshape(context, CHOOSE, instance, shaping.chosen(rle, points=instance.points))
+
     # -- history -----------------------------------------------------------------------------
 
     def undo(self, context: Context) -> int | None:
@@ -253,6 +315,13 @@ def _mask(instance: Instance | None, photo: Photo) -> Mask:
     if instance is None or instance.rle is None:
         return np.zeros((photo.height, photo.width), dtype=bool)
     return rle_to_mask(instance.rle)
+
+
+def _checked(value: Mapping[str, Any], photo: Photo) -> Rle:
+    try:
+        return checked_rle(value, size=(photo.height, photo.width))
+    except FormatError as error:
+        raise ReviewError(f"this is no mask of this photo: {error}") from error
 
 
 def _rows_changed(

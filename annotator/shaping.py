@@ -20,7 +20,7 @@ from engine.geometry import (
     rle_to_mask,
 )
 from engine.segmenters.interface import Segmenter
-from engine.types import Box, Instance, Mask, Prompts, Rle
+from engine.types import Box, Instance, Mask, Prompts, RankedMask, Rle
 
 Points = tuple[tuple[float, float, int], ...]
 
@@ -107,6 +107,28 @@ def clicked(
         if shape is not None:
             return shape
     raise ReviewError("nothing is left of the mask after this click; delete the object instead")
+
+
+def answers(segmenter: Segmenter, prompts: Prompts) -> list[RankedMask]:
+    """Every mask that the segmenter has for the prompts, best first, kept inside a drawn box."""
+    found = []
+    for candidate in segmenter.masks_for(prompts):
+        mask = candidate.mask if prompts.box is None else inside_box(candidate.mask, prompts.box)
+        found.append(RankedMask(mask_to_rle(mask), candidate.score))
+    return found
+
+
+def chosen(rle: Rle, *, points: Points) -> Shape:
+    """A ready mask with its tight box; clicks that it contradicts are left out.
+
+    ReviewError where it is empty.
+    """
+    mask = rle_to_mask(rle)
+    obeyed = tuple(p for p in points if mask[int(p[1]), int(p[0])] == bool(p[2]))
+    box = mask_to_box(mask)
+    if box is None:
+        raise ReviewError("this mask is empty; reject or delete the object instead")
+    return Shape(box, rle, obeyed)
 
 
 def brushed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,18 +55,20 @@ def instance_row(
     }
 
 
-def row_instance(row: Row[Any], *, size_hw: tuple[int, int], names: dict[int, str]) -> Instance:
+def row_instance(
+    row: Mapping[Any, Any], *, size_hw: tuple[int, int], names: dict[int, str]
+) -> Instance:
     """The inverse of `instance_row`; ``size_hw`` is the photo's."""
     return Instance(
-        id=row.id,
-        box=(row.x0, row.y0, row.x1, row.y1),
-        category=None if row.category_id is None else names[row.category_id],
-        status=Status(row.status),
-        source=Source.from_dict(row.source),
-        rle=None if row.counts is None else Rle(size_hw, row.counts),
-        score=row.score,
-        points=tuple((float(x), float(y), int(label)) for x, y, label in row.points),
-        edited=row.edited,
+        id=row["id"],
+        box=(row["x0"], row["y0"], row["x1"], row["y1"]),
+        category=None if row["category_id"] is None else names[row["category_id"]],
+        status=Status(row["status"]),
+        source=Source.from_dict(row["source"]),
+        rle=None if row["counts"] is None else Rle(size_hw, row["counts"]),
+        score=row["score"],
+        points=tuple((float(x), float(y), int(label)) for x, y, label in row["points"]),
+        edited=row["edited"],
     )
 
 
@@ -144,7 +146,7 @@ class View:
             select(table).where(table.c.image_id == image_id).order_by(table.c.id)
         )
         size, names = (photo.height, photo.width), self.category_names()
-        return [row_instance(row, size_hw=size, names=names) for row in rows]
+        return [row_instance(row._mapping, size_hw=size, names=names) for row in rows]
 
     def instance(self, image_id: int, instance_id: int) -> Instance:
         """One instance of a photo; StoreError if it is not there (any more)."""
@@ -172,7 +174,7 @@ class View:
                 tags=tags.get(photo.id, ()),
                 split=photo.split,
                 instances=tuple(
-                    row_instance(row, size_hw=size, names=names)
+                    row_instance(row._mapping, size_hw=size, names=names)
                     for row in by_image.get(photo.id, ())
                 ),
             )
@@ -227,6 +229,31 @@ class View:
             change["id"] for row in rows for change in row.changes if change["table"] == "instance"
         ]
         return list(dict.fromkeys(touched))
+
+    def before_all(self, kind: str, photo: Photo, instance_id: int) -> Instance | None:
+        """The instance as it was before the latest actions on it, while they are of this kind.
+
+        Actions that were undone do not count; None where the latest one is of another kind.
+        """
+        undoable, _ = self.history(photo.id)
+        table = schema.journal
+        rows = self.connection.execute(
+            select(table.c.kind, table.c.changes)
+            .where(table.c.id.in_(undoable))
+            .order_by(table.c.id.desc())
+        )
+        found: dict[str, Any] | None = None
+        for row in rows:
+            changes = [Change.from_dict(change) for change in row.changes]
+            ours = [one for one in changes if (one.table, one.id) == ("instance", instance_id)]
+            if ours and row.kind != kind:
+                break
+            if ours:
+                found = ours[0].before
+        if found is None:
+            return None
+        size = (photo.height, photo.width)
+        return row_instance(found, size_hw=size, names=self.category_names())
 
     def event(self, event_id: int) -> Event:
         """One event; StoreError for an unknown id."""

@@ -75,6 +75,10 @@ def _brush(session: ReviewSession, context: Context, fields: Fields) -> int | No
     )
 
 
+def _choose(session: ReviewSession, context: Context, fields: Fields) -> int | None:
+    return session.choose(context, fields.whole("id", low=1), fields.optional_mask("rle"))
+
+
 def _delete(session: ReviewSession, context: Context, fields: Fields) -> int | None:
     session.delete(context, fields.whole("id", low=1))
     return None
@@ -100,6 +104,7 @@ ACTIONS: dict[str, Action] = {
     "add_box": _add_box,
     "click": _click,
     "brush": _brush,
+    "choose": _choose,
     "delete": _delete,
     "clear_points": _clear_points,
     "undo": _undo,

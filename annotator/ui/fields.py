@@ -9,6 +9,7 @@ from engine.errors import OptionError
 
 LONGEST_TEXT = 1000
 LONGEST_PATH = 20_000  # points of one brush stroke
+LONGEST_MASK = 4_000_000  # characters of RLE; lace over 50 megapixels needs less
 
 
 class Fields:
@@ -65,6 +66,16 @@ class Fields:
             x, y = (self._number(name, one, low=-1e6, high=1e6) for one in point)
             points.append((x, y))
         return points
+
+    def optional_mask(self, name: str) -> dict[str, Any] | None:
+        """A mask as COCO RLE text, not checked any further; None where it is missing or null."""
+        value = self._message.get(name)
+        if value is None:
+            return None
+        counts = value.get("counts") if isinstance(value, dict) else None
+        if not isinstance(counts, str) or not 0 < len(counts) <= LONGEST_MASK:
+            raise self._wrong(name, "a mask with size and counts", value)
+        return dict(value)
 
     def optional_mapping(self, name: str) -> Fields:
         """A nested object; empty where it is missing or null."""

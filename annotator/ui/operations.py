@@ -7,10 +7,14 @@ here, since any program on this machine can reach the endpoint. A user's mistake
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from annotator import listing
+import numpy as np
+
+from annotator import evidence, listing
+from annotator.alternatives import box_of
 from annotator.listing import Filter
 from annotator.palette import colour
 from annotator.pictures import file_problem
@@ -28,7 +32,7 @@ from engine.errors import (
     ReviewError,
     StoreError,
 )
-from engine.types import Instance
+from engine.types import Evidence, Instance, Source
 
 Answer = dict[str, Any]
 
@@ -127,6 +131,18 @@ class Operations:
         """The photo as the store has it."""
         return {"full": self._full(project, fields.whole("photo", low=1), _filter(fields))}
 
+    def alternatives(self, project: Project, fields: Fields) -> Answer:
+        """Other masks for one instance, best first; nothing changes."""
+        image_id, instance_id = fields.whole("photo", low=1), fields.whole("id", low=1)
+        found = self._session_of(project).alternatives(image_id, instance_id)
+        return {
+            "id": instance_id,
+            "masks": [
+                {"rle": one.rle.as_dict(), "box": box_of(one.rle), "score": round(one.score, 4)}
+                for one in found
+            ],
+        }
+
     # -- acting ------------------------------------------------------------------------------
 
     def act(self, project: Project, fields: Fields) -> Answer:
@@ -188,6 +204,7 @@ class Operations:
                 "nav": self._nav(project, view, photo, chosen),
                 "tags": [ids[tag] for tag in view.tags(image_id)],
                 "instances": [_instance(one, ids) for one in view.instances(image_id)],
+                "evidence": _evidence(evidence.overlays(view, image_id)),
             }
         problem = file_problem(project, photo)
         answer["notes"] = [*photo.notes, *([problem] if problem else [])]
@@ -254,11 +271,28 @@ def _instance(instance: Instance, category_ids: Mapping[str, int]) -> Answer:
         "cls": None if instance.category is None else category_ids[instance.category],
         "status": instance.status.value,
         "score": instance.score,
-        "source": instance.source.checkpoint or instance.source.pipeline,
+        "source": _source(instance.source),
         "box": list(instance.box),
         "rle": None if instance.rle is None else instance.rle.as_dict(),
         "points": [list(point) for point in instance.points],
     }
+
+
+def _source(source: Source) -> str:
+    """What made an instance, in words: "pro2sam · sam_vit_b · fast"; "person" for a person."""
+    mode = source.options.get("mode")
+    parts = [source.pipeline, source.checkpoint, mode if isinstance(mode, str) else ""]
+    return " · ".join(part for part in parts if part)
+
+
+def _evidence(seen: Evidence) -> Answer:
+    """The map as rows of bytes (0 to 255) in base64, and the prompts."""
+    if seen.coarse is None:
+        return {"map": None, "prompts": seen.prompts}
+    height, width = seen.coarse.shape
+    levels = np.rint(seen.coarse * 255.0).astype(np.uint8)
+    text = base64.b64encode(levels.tobytes()).decode("ascii")
+    return {"map": {"w": width, "h": height, "levels": text}, "prompts": seen.prompts}
 
 
 OPERATIONS: dict[str, Callable[[Operations, Project, Fields], Answer]] = {
@@ -266,6 +300,7 @@ OPERATIONS: dict[str, Callable[[Operations, Project, Fields], Answer]] = {
     "step": Operations.step_photo,
     "list": Operations.strip,
     "get": Operations.same_photo,
+    "alternatives": Operations.alternatives,
     "add_class": Operations.add_class,
     **dict.fromkeys(ACTIONS, Operations.act),
 }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
 from annotator import runs
@@ -18,8 +21,9 @@ from annotator.session import ReviewSession
 from annotator.store import Project
 from annotator.ui.operations import OPERATIONS, Operations
 from annotator.workspace import Workspace
-from engine.types import Candidate, Prompts
-from tests.fakes import SquareSegmenter, proposal
+from engine.geometry import mask_to_rle
+from engine.types import Candidate, Evidence, Prompts, RankedMask, Rle, Source
+from tests.fakes import SquareSegmenter, proposal, square_mask
 
 
 class Page:
@@ -242,6 +246,14 @@ def test_a_photo_that_is_gone_is_said_and_its_objects_still_show(
         ("accept_all", {"min_score": 7}, "field 'min_score'"),
         ("add_class", {"name": ""}, "field 'name'"),
         ("redo", {}, "nothing to redo"),
+        ("alternatives", {"id": 777}, "object 777 is not on this photo"),
+        ("alternatives", {}, "field 'id'"),
+        ("alternatives", {"id": 1}, "would take this segmenter a minute"),
+        ("choose", {"id": 1, "rle": 7}, "field 'rle'"),
+        ("choose", {"id": 1, "rle": {"size": [90, 120]}}, "field 'rle'"),
+        ("choose", {"id": 1, "rle": {"size": [90, 120], "counts": ""}}, "field 'rle'"),
+        ("choose", {"id": 1, "rle": {"size": [90, 120], "counts": "d3"}}, "no mask of this photo"),
+        ("choose", {"id": 1, "rle": {"size": "large", "counts": "d3"}}, "no mask of this photo"),
     ],
 )
 def test_nonsense_is_refused_with_a_sentence(
@@ -255,6 +267,66 @@ def test_nonsense_is_refused_with_a_sentence(
         assert list(view.events()) == before
 
 
+def see_on_b(project: Project) -> None:
+    """A run that saw something on the second photo."""
+    found = replace(proposal((10, 10, 50, 50)), rle=square_rle((10, 10, 50, 50)))
+    source = Source("pro2sam", "gtformer + sam_vit_b", options={"mode": "fast", "tau_b": 0.2})
+    seen = Evidence(
+        coarse=np.array([[0.0, 1.0, 0.2], [0.4, 0.6, 0.8]], np.float32),
+        prompts=((3.5, 4.0), (100.0, 80.0)),
+        candidates=(RankedMask(square_rle((10, 10, 40, 50)), 0.75),),
+    )
+    with project.write() as transaction:
+        run_id = runs.start(transaction, pipeline="pro2sam", options={}, photos=[2])
+    found = replace(found, source=source)
+    runs.record_photo(project, run_id, 2, instances=[found], seconds=0.1, seen=seen)
+
+
+def square_rle(box: tuple[int, int, int, int]) -> Rle:
+    return mask_to_rle(square_mask((90, 120), box))
+
+
+def test_the_photo_comes_with_what_its_run_saw(page: Page, project: Project) -> None:
+    see_on_b(project)
+    full = page.send("open", photo=2)["full"]
+    seen = full["evidence"]
+    assert (seen["map"]["w"], seen["map"]["h"]) == (3, 2)
+    assert list(base64.b64decode(seen["map"]["levels"])) == [0, 255, 51, 102, 153, 204]
+    assert seen["prompts"] == [[3.5, 4.0], [100.0, 80.0]]
+    assert full["instances"][0]["source"] == "pro2sam · gtformer + sam_vit_b · fast"
+    assert page.send("open", photo=1)["full"]["evidence"] == {"map": None, "prompts": []}
+
+
+def test_other_masks_are_offered_and_one_is_chosen(page: Page, project: Project) -> None:
+    see_on_b(project)
+    (one,) = page.send("open", photo=2)["full"]["instances"]
+    with project.read() as view:
+        before = list(view.events())
+    answer = page.send("alternatives", id=one["id"])
+    with project.read() as view:
+        assert list(view.events()) == before
+    (other,) = answer["masks"]
+    assert (answer["id"], other["box"], other["score"]) == (one["id"], [10, 10, 40, 50], 0.75)
+    answer = page.send("choose", id=one["id"], rle=other["rle"])
+    (changed,) = answer["upsert"]
+    assert (changed["rle"], changed["box"]) == (other["rle"], other["box"])
+    assert (changed["status"], answer["undo_label"]) == ("edited", "choose mask")
+    answer = page.send("choose", id=one["id"], rle=one["rle"])
+    assert answer["upsert"] == [one]
+
+
+def test_choosing_what_a_second_tab_has_changed_is_a_conflict(
+    page: Page, operations: Operations
+) -> None:
+    other = Page(operations, page._key)
+    page.send("open")
+    other.send("open")
+    page.send("set_status", id=1, status="accepted")
+    answer = other.send("choose", id=1, rle=square_rle((10, 10, 40, 50)).as_dict())
+    assert answer["error"]["code"] == "conflict"
+    assert answer["full"]["instances"][0]["rle"] is None
+
+
 @pytest.mark.parametrize("message", [None, 7, "open", [], {}, {"op": None}, {"op": "open"}])
 def test_a_message_that_is_no_operation_is_refused(operations: Operations, message: Any) -> None:
     assert "error" in operations.handle(message)
@@ -264,4 +336,5 @@ def test_every_operation_has_been_named_in_the_door() -> None:
     assert set(OPERATIONS) == {
         *("open", "step", "list", "get", "add_class", "set_status", "accept_all", "set_class"),
         *("set_box", "add_box", "click", "brush", "delete", "clear_points", "undo", "redo"),
+        *("alternatives", "choose"),
     }

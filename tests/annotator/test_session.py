@@ -281,6 +281,10 @@ def act_at_random(project: Project, session: ReviewSession, chance: random.Rando
         before = view.revision(1)
     one = chance.choice(ids) if ids else 0
     x, y = chance.uniform(0, 119), chance.uniform(0, 89)
+    squares = [
+        mask_to_rle(square_mask((90, 120), box)).as_dict()
+        for box in ((10, 10, 40, 50), (10, 10, 50, 50))
+    ]
     actions = [
         lambda: session.set_status(HERE, one, Status.ACCEPTED),
         lambda: session.set_status(HERE, one, Status.REJECTED),
@@ -290,6 +294,7 @@ def act_at_random(project: Project, session: ReviewSession, chance: random.Rando
         lambda: session.click(HERE, one, (x, y, chance.choice([0, 1]))),
         lambda: session.brush(HERE, one, mode="add", radius=5, path=[(x, y)]),
         lambda: session.brush(HERE, one, mode="erase", radius=5, path=[(x, y)]),
+        lambda: session.choose(HERE, one, squares[chance.randrange(2)]),
         lambda: session.delete(HERE, one),
     ]
     try:
