@@ -326,7 +326,7 @@ def test_a_box_alone_can_be_gone_back_to_while_nothing_else_was_decided(
     session.choose(HERE, one, None)
     assert only(project) == before
     session.choose(HERE, one, rle((10, 10, 40, 50)).as_dict())
-    session.set_status(HERE, one, Status.ACCEPTED)
+    session.set_class(HERE, one, "dog")
     with pytest.raises(ReviewError, match="cannot lose its mask"):
         session.choose(HERE, one, None)
 
