@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,16 +96,23 @@ def load_into(network: nn.Module, path: Path) -> None:
     fill(network, tensors, source=str(path))
 
 
-def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
+def fill(
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str,
+    called: Callable[[str], str] = str,
+) -> None:
     """Load the tensors; WeightsError with what is missing, unexpected or of another shape.
 
-    The network is left as it was where anything is wrong.
+    The network is left as it was where anything is wrong. ``called`` turns a name of ours into
+    the one that the reader of the message knows.
     """
     own = network.state_dict()
-    missing = [name for name in own if name not in tensors]
-    unexpected = [name for name in tensors if name not in own]
+    missing = [called(name) for name in own if name not in tensors]
+    unexpected = [called(name) for name in tensors if name not in own]
     misshapen = [
-        f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        f"{called(name)} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
     ]
