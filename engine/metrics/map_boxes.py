@@ -79,7 +79,7 @@ def sweep_boxes(
     values: NDArray[np.generic] = check_score_map(score_map)
     if protocol != "sat":
         values = (values * 255).astype(np.uint8)
-        steps = np.trunc(steps * values.max())
+        steps = (steps * values.max()).astype(np.uint8)  # truncates
     # As many pixels at or below it: the same pixels above it.
     beneath = np.searchsorted(np.sort(values, axis=None), steps, side="right")
     _, firsts, cuts = np.unique(beneath, return_index=True, return_inverse=True)

@@ -58,12 +58,14 @@ def prepare_map(
     if not np.isfinite(values).all():
         odd = values[~np.isfinite(values)][0]
         raise ValueError(f"a map holds {odd}; look for a loss or weights that are not finite")
+    if values.max() == values.min():  # before a resize makes rounding noise of it
+        return np.zeros((size, size))
     if protocol == "sat":
         spread = values.max() - values.min() + 1e-5
         resized = _resize((values - values.min()) / spread, size, cv2.INTER_LINEAR)
         return np.asarray(np.clip(resized, 0.0, 1.0))  # weights of the resize are rounded
     resized = _resize(values, size, cv2.INTER_CUBIC if protocol == "wsol" else cv2.INTER_LINEAR)
-    spread = resized.max() - resized.min()
+    spread = resized.max() - resized.min()  # 0 where the resize missed all that differs
     return (resized - resized.min()) / spread if spread > 0 else np.zeros((size, size))
 
 
