@@ -1,0 +1,106 @@
+"""What a training learns and is judged from: settings in, readable photos and truth out."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import OptionError
+from training.data import TaggedSet, data_hash, read_tagged_set
+from training.photo_cache import PhotoCache, View, discard, prepare
+from training.processes import ProcessGroup
+from training.settings import Settings
+from training.validation import Truth, check_truth
+
+PARTS = ("training", "validation")
+
+
+@dataclass(frozen=True, eq=False)
+class ReadData:
+    """What is trained and judged on; photos that do not open are out already."""
+
+    tagged: TaggedSet
+    training: PhotoCache
+    validation: PhotoCache
+    truth: Truth | None
+    hash: str
+
+    @property
+    def left_out(self) -> dict[str, Any]:
+        """Counts of what is not trained on, and the first reasons."""
+        unreadable = (*self.training.unreadable, *self.validation.unreadable)
+        return {
+            "without_tags": self.tagged.without_tags,
+            "odd_lines": self.tagged.unknown_lines,
+            "unreadable": len(unreadable),
+            "reasons": [reason for _, reason in unreadable[:20]],
+        }
+
+
+def read_data(settings: Settings, group: ProcessGroup, check: Callable[[], None]) -> ReadData:
+    """All photos read once and kept small; ``check`` may raise in between.
+
+    AnnotatorError where tags, truth or lists are wrong, or no photo can be read.
+    """
+    recipe = settings.recipe
+    tagged = read_tagged_set(
+        settings.photos,
+        settings.tags,
+        classes_file=settings.classes,
+        multi_label=settings.multi_label,
+        validation_share=settings.val_share,
+        validation_file=settings.val_list,
+    )
+    views = (
+        View(recipe.resize, recipe.resize),
+        View(recipe.image_size, recipe.resize, recipe.evaluation_view),
+    )
+    caches = []
+    for name, view in zip(PARTS, views, strict=True):
+        photos = getattr(tagged, name)
+        names = [photo.file_name for photo in photos]
+        read = functools.partial(
+            prepare,
+            settings.photos,
+            names,
+            view,
+            place=settings.out / name,
+            workers=settings.machine.workers,
+            byte_limit=int(settings.machine.cache_gigabytes * 1e9),
+            check=check,
+        )
+        # The first process reads, the others find what it left.
+        cache = read() if group.leads else None
+        group.wait()
+        caches.append(cache if cache is not None else read())
+    training, validation = caches
+    tagged = _without_unreadable(tagged, training, validation)
+    truth = None if settings.truth is None else Truth.read(settings.truth)
+    if truth is not None and settings.truth is not None:
+        check_truth(truth, tagged.validation, settings.truth)
+    sha256_of = dict(zip(training.file_names, training.sha256, strict=True))
+    return ReadData(tagged, training, validation, truth, data_hash(tagged.training, sha256_of))
+
+
+def discard_pixels(settings: Settings) -> None:
+    """Remove the decoded photos of a run that is done."""
+    for part in PARTS:
+        discard(settings.out / part)
+
+
+def _without_unreadable(
+    tagged: TaggedSet, training: PhotoCache, validation: PhotoCache
+) -> TaggedSet:
+    good = {*training.file_names, *validation.file_names}
+    kept = {
+        name: tuple(photo for photo in getattr(tagged, name) if photo.file_name in good)
+        for name in PARTS
+    }
+    if not kept["training"]:
+        raise OptionError(
+            f"no photo with tags could be read; the first one says: {training.unreadable[0][1]}"
+        )
+    return dataclasses.replace(tagged, training=kept["training"], validation=kept["validation"])

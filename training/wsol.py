@@ -1,0 +1,301 @@
+"""Train a localizer from tags: photos and a tags file in, a checkpoint that describes itself out.
+
+    python -m training.wsol --photos FOLDER --tags tags.csv --out RUN_FOLDER --model gtformer
+
+The run's folder gets settings.json, log.jsonl, last.pt (to go on from) and model.safetensors.
+Exit codes: 0 done, 1 failed, 2 wrong flags, 3 stopped by SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from engine.errors import AnnotatorError, JobError
+from engine.localizers import build
+from engine.localizers.saved import LocalizerCard, save_localizer
+from engine.options import as_dict
+from exports.whole_files import write_whole
+from training.batches import Plan, batches
+from training.endings import EndingTold, stop_signals
+from training.log import Event, RunLog
+from training.loop import Hooks, Stopped, Training, run
+from training.optimiser import make_optimiser
+from training.processes import ProcessGroup, joined
+from training.reading import ReadData, discard_pixels, read_data
+from training.settings import Settings, parse, presets_as_json
+from training.state import NAME as STATE
+from training.state import Progress, load_state, save_state
+from training.transforms import Augmentation
+from training.validation import BoxRule, validate
+
+MODEL = "model.safetensors"
+LOG = "log.jsonl"
+STOPPED = 3
+
+
+def train(settings: Settings, *, on_event: Callable[[Event], None] | None = None) -> Path:
+    """Train to the end and return the checkpoint's path; ``on_event`` sees every line of the log.
+
+    Under torchrun every process calls this, and the first one writes. Sets torch's seed and, if
+    asked, its threads for the whole process. AnnotatorError for mistakes in the settings,
+    NonFiniteLoss and Stopped (both JobErrors) where the training ended early; all but Stopped are
+    logged as "failed".
+    """
+    if settings.machine.threads:
+        torch.set_num_threads(settings.machine.threads)
+    with stop_signals() as stop_asked, joined(settings.machine.device) as group:
+        _claim(settings, group)
+        log = RunLog(settings.out / LOG if group.leads else None, on_event)
+        progress = Progress()
+        with EndingTold(log, progress):
+            _train(settings, group, log, progress, stop_asked)
+    return settings.out / MODEL
+
+
+def _train(
+    settings: Settings,
+    group: ProcessGroup,
+    log: RunLog,
+    progress: Progress,
+    stop_asked: Callable[[], bool],
+) -> None:
+    recipe, machine = settings.recipe, settings.machine
+    data = read_data(settings, group, lambda: _check(stop_asked))
+    plan = Plan.fitting(
+        len(data.training),
+        batch=recipe.batch,
+        seed=machine.seed,
+        rank=group.rank,
+        processes=group.count,
+    )
+    network = _network(settings, len(data.tagged.classes)).to(group.device)
+    fast: list[str] = getattr(network, "fast_parameters", list)()
+    training = Training(
+        network=network,
+        optimiser=make_optimiser(network, recipe, fast_parameters=frozenset(fast)),
+        recipe=recipe,
+        plan=plan,
+        group=group,
+        multi_label=data.tagged.multi_label,
+        amp=machine.amp and group.device.type == "cuda",
+        stop_asked=stop_asked,
+    )
+    fingerprint = _fingerprint(settings, data)
+    found = load_state(settings.out, network, training.optimiser, fingerprint=fingerprint)
+    vars(progress).update(vars(found))
+    _log_start(log, settings, data, training, progress)
+    made = batches(
+        data.training,
+        data.tagged.targets(data.tagged.training),
+        plan,
+        Augmentation(
+            image_size=recipe.image_size,
+            flip=recipe.flip,
+            smallest_crop=recipe.smallest_crop,
+            colour=recipe.colour,
+        ),
+        first_step=progress.step,
+        last_step=training.steps,
+        workers=machine.workers,
+    )
+    hooks = Hooks(
+        save=functools.partial(_save, settings, training, fingerprint),
+        close_epoch=functools.partial(_close_epoch, settings, data, training, log),
+    )
+    with contextlib.closing(made):
+        run(
+            training,
+            made,
+            progress,
+            log=log,
+            hooks=hooks,
+            log_steps=machine.log_steps,
+            save_seconds=machine.save_seconds,
+        )
+    group.wait()
+    if group.leads:
+        discard_pixels(settings)
+    seconds = round(progress.seconds, 3)
+    log.write("done", step=progress.step, metrics=progress.kept_metrics, seconds=seconds)
+
+
+def _claim(settings: Settings, group: ProcessGroup) -> None:
+    """Make the run's folder and write the settings; JobError where it holds another run."""
+    out = settings.out
+    if group.leads:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JobError(f"cannot make folder {os.fspath(out)!r}: {error.strerror}") from error
+        if not settings.resume and any((out / name).exists() for name in (STATE, MODEL)):
+            raise JobError(
+                f"{os.fspath(out)!r} holds a training already;"
+                " go on with --resume, or choose a new folder"
+            )
+        text = json.dumps(settings.as_dict(), ensure_ascii=False, indent=2)
+        write_whole(out / "settings.json", text + "\n")
+    group.wait()
+
+
+def _network(settings: Settings, classes: int) -> nn.Module:
+    torch.manual_seed(settings.machine.seed)
+    if settings.machine.device != "cpu" and torch.cuda.is_available():
+        torch.backends.cudnn.deterministic = True
+    options = dict(settings.network)
+    if (settings.out / STATE).exists():
+        options["pretrained"] = False  # the state holds better ones
+    return build(settings.model, num_classes=classes, **options)
+
+
+def _fingerprint(settings: Settings, data: ReadData) -> str:
+    """Of everything that decides what the network becomes."""
+    recipe = {name: value for name, value in as_dict(settings.recipe).items() if name != "keep"}
+    decisive = {
+        "model": settings.model,
+        "network": dict(settings.network),
+        "recipe": recipe,
+        "seed": settings.machine.seed,
+        "classes": list(data.tagged.classes),
+        "multi_label": data.tagged.multi_label,
+        "data": data.hash,
+    }
+    text = json.dumps(decisive, sort_keys=True)
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
+
+
+def _log_start(
+    log: RunLog, settings: Settings, data: ReadData, training: Training, progress: Progress
+) -> None:
+    tagged = data.tagged
+    log.write(
+        "start",
+        process=os.getpid(),
+        model=settings.model,
+        preset=settings.preset,
+        photos=len(tagged.training),
+        validation_photos=len(tagged.validation),
+        classes=list(tagged.classes),
+        multi_label=tagged.multi_label,
+        epochs=settings.recipe.epochs,
+        steps=training.steps,
+        step=progress.step,
+        device=str(training.group.device),
+        processes=training.group.count,
+        parameters=sum(one.numel() for one in training.network.parameters()),
+        seed=settings.machine.seed,
+        left_out=data.left_out,
+    )
+
+
+def _save(settings: Settings, training: Training, fingerprint: str, progress: Progress) -> None:
+    if training.group.leads:
+        save_state(
+            settings.out,
+            training.network,
+            training.optimiser,
+            progress,
+            fingerprint=fingerprint,
+        )
+
+
+def _close_epoch(
+    settings: Settings,
+    data: ReadData,
+    training: Training,
+    log: RunLog,
+    progress: Progress,
+    epoch: int,
+) -> None:
+    """Validate, and keep the network where it is the last or the best."""
+    if training.group.leads:
+        recipe, tagged = settings.recipe, data.tagged
+        if tagged.validation:
+            progress.metrics = validate(
+                training.network,
+                data.validation,
+                tagged.validation,
+                classes=tagged.classes,
+                multi_label=tagged.multi_label,
+                truth=data.truth,
+                box_rule=BoxRule(recipe.protocol, recipe.box_threshold),
+                batch=min(recipe.forward_batch or recipe.batch, 64),
+                device=training.group.device,
+                check=lambda: _check(training.stop_asked, alone=training.group.count == 1),
+            )
+            fields = {"epoch": epoch, "metrics": progress.metrics}
+            log.write("validation", step=progress.step, **fields)
+        if recipe.keep == "last" or _is_better(progress):
+            _keep(settings, data, training.network, progress, epoch)
+            log.write("checkpoint", step=progress.step, epoch=epoch, path=MODEL)
+    training.group.wait()
+
+
+def _is_better(progress: Progress) -> bool:
+    if not progress.kept_epoch or not progress.metrics:
+        return True
+    for name in ("gt_known", "map", "top1"):
+        new, old = progress.metrics.get(name), progress.kept_metrics.get(name)
+        if new is not None and old is not None:
+            return bool(new > old)
+    return True
+
+
+def _keep(
+    settings: Settings, data: ReadData, network: nn.Module, progress: Progress, epoch: int
+) -> None:
+    progress.kept_metrics, progress.kept_epoch = dict(progress.metrics), epoch
+    card = LocalizerCard(
+        arch=settings.model,
+        options=dict(settings.network),
+        classes=data.tagged.classes,
+        image_size=settings.recipe.image_size,
+        multi_label=data.tagged.multi_label,
+        metrics=progress.kept_metrics,
+        training={
+            "preset": settings.preset,
+            "recipe": as_dict(settings.recipe),
+            "seed": settings.machine.seed,
+            "epoch": epoch,
+            "step": progress.step,
+            "photos": len(data.training),
+            "validation_photos": len(data.validation),
+            "data": data.hash,
+        },
+    )
+    save_localizer(settings.out / MODEL, network, card)
+
+
+def _check(stop_asked: Callable[[], bool], *, alone: bool = True) -> None:
+    if alone and stop_asked():
+        raise Stopped("the training was asked to stop between two steps")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if "--describe" in given:
+        sys.stdout.write(json.dumps(presets_as_json(), ensure_ascii=False, indent=2) + "\n")
+        return 0
+    try:
+        train(parse(given))
+    except Stopped as error:
+        sys.stderr.write(f"{error}; go on with --resume\n")
+        return STOPPED
+    except AnnotatorError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
