@@ -131,6 +131,20 @@ def test_truth_as_wsolevaluation_scales_it() -> None:
     assert scaled.tolist() == [[26, 18, 172, 221]]
 
 
+def test_a_corner_that_falls_on_a_pixel_is_that_pixel() -> None:
+    # 180 * 224 / 640 is 63; 180 * (224 / 640) would be 62.99… and truncated to 62.
+    for protocol in PROTOCOLS:
+        scaled = scale_truth([(180, 180, 320, 320)], protocol, width=640, height=640)
+        assert scaled.tolist() == [[63, 63, 112, 112]]
+
+
+@pytest.mark.parametrize(("protocol", "expected"), [("sat", 60), ("tscam", 60), ("wsol", 61)])
+def test_rounding_is_that_of_each_reference(protocol: Protocol, expected: int) -> None:
+    # 122 / 448 * 224 is 60.99… where 122 * 224 / 448 is 61: the papers' codes differ here.
+    scaled = scale_truth([(122, 0, 448, 448)], protocol, width=448, height=448)
+    assert scaled[0, 0] == expected
+
+
 def test_wsol_truth_is_not_clipped_and_the_others_end_with_the_view() -> None:
     whole = [(0, 0, 500, 335)]
     assert scale_truth(whole, "wsol", width=500, height=335).tolist() == [[0, 0, 224, 224]]
