@@ -32,6 +32,7 @@ from annotator.ui.operations import Operations
 from annotator.views import Photo
 from annotator.workspace import Workspace
 from engine.errors import AnnotatorError, OptionError
+from engine.segmenters.embeddings import EmbeddingStore
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def build_app(workspace: Workspace, *, actor: str, hosts: tuple[str, ...] = HOST
     allowed = ["*"] if "*" in hosts else list(hosts)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed)
     app.add_middleware(_OwnPagesOnly)
-    assistant = Assistant(build_segmenter)
+    assistant = Assistant(build_segmenter, store=EmbeddingStore())
     sessions = _Sessions(assistant)
     operations = Operations(workspace, sessions.of, actor=actor)
     _add_routes(app, workspace)

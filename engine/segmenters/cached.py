@@ -85,15 +85,6 @@ class CachedPreparation:
         known = self.recall(key)
         return self._computed(image, key) if known is None else known
 
-    def ensure(self, image: Image) -> str | None:
-        """Have the photo on the disk and return its key; None where it could not be kept."""
-        if self._codec is None:
-            return None
-        key = photo_key(image)
-        if self.recall(key) is None:
-            self._computed(image, key)
-        return key if self.recall(key) is not None else None
-
     def recall(self, key: str) -> Any | None:
         """What the disk has under the `photo_key`, or None."""
         if self._codec is None or self._store is None:

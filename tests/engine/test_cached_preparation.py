@@ -77,10 +77,9 @@ def test_an_answer_does_not_depend_on_who_looked_before(store: EmbeddingStore) -
 def test_a_photo_is_encoded_once_for_all_who_want_it(store: EmbeddingStore) -> None:
     segmenter = CountingSam()
     preparation = CachedPreparation(segmenter, store)
-    key = preparation.ensure(IMAGE)
-    assert key == photo_key(IMAGE)
-    assert preparation.ensure(IMAGE) == key
-    assert preparation.recall(key) is not None
+    assert preparation.recall(photo_key(IMAGE)) is None
+    preparation.prepare(IMAGE)
+    assert preparation.recall(photo_key(IMAGE)) is not None
     preparation.prepare(IMAGE)
     CachedPreparation(segmenter, EmbeddingStore(store.folder)).prepare(IMAGE)
     assert segmenter.encoded == 1
@@ -126,7 +125,6 @@ def test_an_embedding_too_large_for_half_precision_is_not_kept(store: EmbeddingS
         segmenter.network.image_encoder.neck[-1].weight.mul_(1e6)
     preparation = CachedPreparation(segmenter, store)
     assert torch.isfinite(preparation.prepare(IMAGE).features).all()
-    assert preparation.ensure(IMAGE) is None
     assert store.usage().files == 0
 
 
@@ -157,7 +155,7 @@ def test_without_a_store_or_room_in_it_photos_are_prepared_exactly(store: Embedd
         preparation = CachedPreparation(segmenter, nowhere)
         assert not preparation.is_slow
         assert torch.equal(preparation.prepare(IMAGE).features, segmenter.prepare(IMAGE).features)
-        assert preparation.ensure(IMAGE) is None
+        assert preparation.recall(photo_key(IMAGE)) is None
         preparation.leave(IMAGE, segmenter.prepare(IMAGE))
     assert store.usage().files == 0
 
