@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from annotator import __version__, commands
+from annotator import __version__, commands, model_commands
 from annotator.exporting import FORMATS, STATUS_CHOICES
+from annotator.training_options import TrainingOptions
 from engine import pipelines
 from engine.errors import AnnotatorError
 from engine.options import add_arguments, flag_of
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_new(subparsers)
     _add_add(subparsers)
     _add_suggest(subparsers)
+    _add_train(subparsers)
     _add_serve(subparsers)
     _add_export(subparsers)
     _add_evaluate(subparsers)
@@ -64,7 +66,8 @@ def _command(
     if has_project:
         command.add_argument("project", type=Path, metavar="DIR", help="folder of the project")
     command.add_argument("--json", action="store_true", help="answer with JSON")
-    command.set_defaults(run=getattr(commands, f"run_{name}"))
+    module = model_commands if name in ("train", "models") else commands
+    command.set_defaults(run=getattr(module, f"run_{name}"))
     return command
 
 
@@ -134,6 +137,39 @@ def _add_suggest(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         group = command.add_argument_group(f"options of the pipeline {name}", note)
         add_arguments(group, pipeline.options, leave_out=seen)
         seen |= names
+
+
+def _add_train(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    command = _command(
+        subparsers,
+        "train",
+        "train a localizer from the tags; what follows -- goes to the trainer as it is",
+        "annotator train localizer birds --preset small --epochs 20 -- --area-prior 0.3",
+        has_project=False,
+    )
+    command.add_argument("what", choices=("localizer",), help="what to train")
+    command.add_argument("project", type=Path, metavar="DIR", help="folder of the project")
+    command.add_argument("--name", help="name of the model (default: network and number)")
+    command.add_argument(
+        "--truth", type=Path, metavar="FILE.json", help="COCO file to measure localisation with"
+    )
+    existing = command.add_mutually_exclusive_group()
+    for flag, text in (
+        ("resume", "go on with training N after a stop, a kill or a failure"),
+        ("watch", "follow training N, which runs already"),
+        ("stop", "stop training N after the step at hand"),
+    ):
+        existing.add_argument(f"--{flag}", type=_number, metavar="N", help=text)
+    command.add_argument("--background", action="store_true", help="start it and come back")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    group = command.add_argument_group("settings of the training")
+    add_arguments(group, TrainingOptions)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a training")
+    return int(text)
 
 
 def _add_serve(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -206,12 +242,25 @@ def _add_models(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "action", nargs="?", choices=("list", "get"), default="list", help="default: list"
     )
     command.add_argument("name", nargs="?", help="which checkpoint to get")
+    command.add_argument(
+        "--project", type=Path, metavar="DIR", help="also list the models trained in this project"
+    )
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """What is for us, and what `train` passes on: argparse cannot keep the two apart."""
+    if words[:1] != ["train"] or "--" not in words:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, do, and turn an AnnotatorError into one line."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    arguments = build_parser().parse_args(argv)
+    own, passed_on = _split(sys.argv[1:] if argv is None else list(argv))
+    arguments = build_parser().parse_args(own)
+    arguments.passed_on = passed_on
     try:
         is_complete = arguments.run(arguments)
     except AnnotatorError as error:

@@ -12,11 +12,12 @@ from typing import Any
 from annotator import exporting, intake, listing, runs, suggest
 from annotator.answers import answer, first, opened, progress_bar
 from annotator.evaluation import evaluate
+from annotator.model_commands import training_lines
 from annotator.pictures import file_problem
 from annotator.sample import make_sample
 from annotator.store import Project
 from annotator.workspace import Workspace
-from engine import checkpoints, pipelines
+from engine import pipelines
 from engine.errors import AnnotatorError, OptionError
 from engine.options import flag_of, from_arguments
 
@@ -187,15 +188,16 @@ def run_status(arguments: argparse.Namespace) -> bool:
                 "refused": dict(view.refused()),
             }
             photos = view.photos()
+        value["trainings"], lines = training_lines(project)
         if arguments.check:
             value["events_replayed"] = project.check_journal()
             problems = {photo.file_name: file_problem(project, photo) for photo in photos}
             value["file_problems"] = {name: text for name, text in problems.items() if text}
-    answer(arguments, value, _status_text(value))
+    answer(arguments, value, _status_text(value, lines))
     return not value.get("file_problems")
 
 
-def _status_text(value: dict[str, Any]) -> str:
+def _status_text(value: dict[str, Any], trainings: list[str]) -> str:
     photos, instances = value["photos"], value["instances"]
     lines = [
         f"{value['name']} ({value['project']}): {photos['all']} photos, "
@@ -209,53 +211,12 @@ def _status_text(value: dict[str, Any]) -> str:
             f"run {run['id']} ({run['pipeline']}): {run['status']}, "
             f"{run['done']} of {run['total']} photos {run['message']}".rstrip()
         )
+    lines += trainings
     lines += first([f"  refused {name}: {reason}" for name, reason in value["refused"].items()])
     if "events_replayed" in value:
         lines.append(f"journal: {value['events_replayed']} events replay to the same state")
         lines += first([f"  {text}" for text in value["file_problems"].values()])
     return "\n".join(lines)
-
-
-# -- models --------------------------------------------------------------------------------------
-
-
-def run_models(arguments: argparse.Namespace) -> bool:
-    """`annotator models`."""
-    if arguments.action == "get":
-        return _get_model(arguments)
-    rows = [
-        {
-            "name": name,
-            "megabytes": round(weights.size / 1e6),
-            "licence": weights.licence,
-            "is_here": checkpoints.is_here(name),
-            "used_for": weights.used_for,
-        }
-        for name, weights in checkpoints.WEIGHTS.items()
-    ]
-    lines = [
-        f"{row['name']:12} {row['megabytes']:>6} MB  {row['licence']:12} "
-        f"{'here' if row['is_here'] else 'not here':8}  {row['used_for']}"
-        for row in rows
-    ]
-    lines.append("saliency and classical need no checkpoint.  Get one: annotator models get NAME")
-    answer(arguments, {"folder": checkpoints.default_folder(), "models": rows}, "\n".join(lines))
-    return True
-
-
-def _get_model(arguments: argparse.Namespace) -> bool:
-    if arguments.name not in checkpoints.WEIGHTS:
-        asked = "say which checkpoint" if arguments.name is None else f"no '{arguments.name}'"
-        raise OptionError(f"{asked}; choose from {', '.join(checkpoints.WEIGHTS)}")
-    with progress_bar(quiet=arguments.json) as progress:
-        task = progress.add_task(arguments.name, total=checkpoints.WEIGHTS[arguments.name].size)
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        path = checkpoints.download(arguments.name, progress=show)
-    answer(arguments, {"name": arguments.name, "path": path}, f"{arguments.name} is at {path}")
-    return True
 
 
 # -- the app -------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ TRAINING = "training"  # folder of the project
 REQUEST, PROCESS, STOP, EXIT, KEPT = (
     f"{name}.json" for name in ("request", "process", "stop", "exit", "kept")
 )
-SETTINGS, LOG, LAST, MODEL = "settings.json", "log.jsonl", "last.pt", "model.safetensors"
+SETTINGS, LOG, MODEL = "settings.json", "log.jsonl", "model.safetensors"
 OUTPUT, TAGS, PHOTOS = "output.txt", "tags.csv", "photos"
 
 _NUMBERED = re.compile(r"([1-9]\d*)-.+")

@@ -54,7 +54,7 @@ class TrainingLog:
         self._forget()
 
     def _forget(self) -> None:
-        self._read = 0
+        self.end = 0  # of the last whole line
         self.start: dict[str, Any] | None = None
         self.start_offset = 0
         self.steps: dict[int, Step] = {}
@@ -66,21 +66,21 @@ class TrainingLog:
         with self._guard:
             try:
                 size = self.path.stat().st_size
-                if size < self._read:  # another file took its place
+                if size < self.end:  # another file took its place
                     self._forget()
                 with self.path.open("rb") as file:
-                    file.seek(self._read)
+                    file.seek(self.end)
                     content = file.read()
             except FileNotFoundError:
                 self._forget()
                 return self
             whole = content[: content.rfind(b"\n") + 1]
-            offset = self._read
+            offset = self.end
             for line in whole.splitlines(keepends=True):
                 for event in _events(line):
                     self._take(event, offset)
                 offset += len(line)
-            self._read = offset
+            self.end = offset
         return self
 
     def _take(self, event: dict[str, Any], offset: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from annotator import commands
+from annotator import answers, commands
 from annotator.__main__ import DONE, INTERRUPTED, LEFT_OUT, build_parser, main
 from annotator.store import DATABASE, Project
 from annotator.workspace import Workspace
@@ -188,11 +188,11 @@ def test_tags_of_unknown_photos_are_listed_with_their_line(
 def test_a_long_list_of_oddities_is_cut_and_counted(
     tmp_path: Path, photo_folder: Path, capsys: Captured
 ) -> None:
-    for number in range(commands.LISTED + 5):
+    for number in range(answers.LISTED + 5):
         (photo_folder / f"{number:02}.jpg").write_bytes(b"no picture")
     assert main(["new", str(tmp_path / "home"), "--images", str(photo_folder)]) == LEFT_OUT
     out = capsys.readouterr().out
-    assert out.count("refused ") == commands.LISTED
+    assert out.count("refused ") == answers.LISTED
     assert "… and 5 more" in out
 
 

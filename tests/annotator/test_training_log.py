@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,13 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_log_that_is_not_there_yet_says_nothing(path: Path) -> None:
     log = TrainingLog(path).refresh()
-    assert (log.start, log.last, log.ending, log.metrics, log.total_steps) == (None, None, None, {}, 0)
+    assert (log.start, log.last, log.ending, log.metrics, log.total_steps) == (
+        None,
+        None,
+        None,
+        {},
+        0,
+    )
     assert log.seconds_left is None
 
 
@@ -47,7 +54,9 @@ def test_only_what_is_new_is_read_and_half_a_line_waits_for_its_end(path: Path) 
 
 def test_a_line_torn_by_a_kill_does_not_hide_the_start_that_follows_on_it(path: Path) -> None:
     torn = '{"event": "step", "step": 2, "terms": {"classification": 0.1, "ed'
-    path.write_text(line("start", step=0, steps=9) + step(1) + torn + line("start", step=1, steps=9))
+    path.write_text(
+        line("start", step=0, steps=9) + step(1) + torn + line("start", step=1, steps=9)
+    )
     log = TrainingLog(path).refresh()
     assert list(log.steps) == [1]
     assert log.start is not None
@@ -111,7 +120,7 @@ def test_reading_in_pieces_gives_what_reading_at_once_gives(
     path.write_bytes(b"")
     log = TrainingLog(path)
     places = [0, *sorted(cut for cut in cuts if cut < len(content)), len(content)]
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in itertools.pairwise(places):
         with path.open("ab") as file:
             file.write(content[begin:end])
         log.refresh()

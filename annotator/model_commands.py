@@ -1,0 +1,203 @@
+"""`annotator train` and `annotator models`: arguments in, an answer out, True if all was done."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from typing import Any
+
+from annotator import models, training
+from annotator.answers import answer, opened, progress_bar
+from annotator.store import Project
+from annotator.training import Training, Trainings
+from annotator.training_options import TrainingOptions
+from engine import checkpoints
+from engine.errors import JobError, OptionError
+from engine.options import flag_of, from_arguments
+
+LOOK_SECONDS = 0.5
+SHOWN_METRICS = ("top1", "map", "gt_known")
+
+
+# -- training ------------------------------------------------------------------------------------
+
+
+def run_train(arguments: argparse.Namespace) -> bool:
+    """`annotator train localizer`."""
+    with opened(arguments.project) as project:
+        if arguments.stop is not None:
+            training.cancel(project, arguments.stop)
+            return _tell(arguments, Trainings(project).get(arguments.stop))
+        number = arguments.watch or _begin(project, arguments)
+        if arguments.background:
+            return _tell(arguments, Trainings(project).get(number))
+        found = _follow(project, number, arguments)
+    if found.status == training.FAILED:
+        raise JobError(f"training {number} failed: {found.message}")
+    _tell(arguments, found)
+    return found.status == training.DONE
+
+
+def _begin(project: Project, arguments: argparse.Namespace) -> int:
+    if arguments.resume is None:
+        return training.start(
+            project,
+            from_arguments(TrainingOptions, arguments),
+            name=arguments.name or "",
+            truth=arguments.truth,
+            passed_on=arguments.passed_on,
+        )
+    chosen = [one.name for one in dataclasses.fields(TrainingOptions) if one.name in arguments]
+    chosen += [name for name in ("name", "truth") if getattr(arguments, name) is not None]
+    if chosen or arguments.passed_on:
+        given = flag_of(chosen[0]) if chosen else "--"
+        raise OptionError(
+            f"a resumed training keeps its settings; leave out {given}, or start a new one"
+        )
+    training.resume(project, arguments.resume)
+    return int(arguments.resume)
+
+
+def _follow(project: Project, number: int, arguments: argparse.Namespace) -> Training:
+    """Show how it gets on until it ends; Ctrl-C stops it, a second one at once."""
+    trainings = Trainings(project)
+    times_stopped = 0
+    with progress_bar(quiet=arguments.quiet or arguments.json) as progress:
+        task = progress.add_task(f"training {number}", total=None)
+        while True:
+            try:
+                found = trainings.get(number)
+                progress.update(
+                    task,
+                    description=f"training {number} {_figures(found)}".rstrip(),
+                    completed=found.step,
+                    total=found.steps or None,
+                )
+                if not found.is_active:
+                    break
+                time.sleep(LOOK_SECONDS)
+            except KeyboardInterrupt:
+                if arguments.watch is not None:
+                    raise  # whoever only looks goes away, the training goes on
+                times_stopped += 1
+                patience = training.KILL_AFTER_SECONDS if times_stopped == 1 else 0.0
+                _stop(project, number, patience=patience)
+    if times_stopped and found.status != training.DONE:
+        sys.stderr.write(_sentence(found) + "\n")
+        raise KeyboardInterrupt
+    return found
+
+
+def _stop(project: Project, number: int, *, patience: float) -> None:
+    try:
+        training.cancel(project, number, patience=patience)
+    except JobError:  # it has ended by itself meanwhile, which the next look shows
+        return
+    sys.stderr.write("stopping after this step; Ctrl-C again kills it\n")
+
+
+def _tell(arguments: argparse.Namespace, found: Training) -> bool:
+    lines = [_sentence(found)]
+    if found.status == training.DONE and not found.message:
+        lines.append(f"the model is called {found.name}; see: annotator models --project DIR")
+    if found.is_active:
+        lines.append(f"follow it with: annotator train localizer DIR --watch {found.number}")
+    answer(arguments, found.as_dict(), "\n".join(lines))
+    return True
+
+
+def _sentence(found: Training) -> str:
+    """How a training stands, on one line."""
+    steps = f"step {found.step} of {found.steps}" if found.steps else "no step yet"
+    words = f"training {found.number} ({found.options.get('model')}) {found.status}: {steps}"
+    rest = [text for text in (_figures(found), found.message) if text]
+    if found.is_resumable:
+        rest.append(f"go on with --resume {found.number}")
+    return ", ".join([words, *rest])
+
+
+def _figures(found: Training) -> str:
+    metrics = found.metrics
+    return " ".join(f"{name} {metrics[name]:.3f}" for name in SHOWN_METRICS if name in metrics)
+
+
+def training_lines(project: Project) -> tuple[list[dict[str, Any]], list[str]]:
+    """Every training as JSON and as a line, for `annotator status`."""
+    found = Trainings(project).all()
+    return [one.as_dict() for one in found], [_sentence(one) for one in found]
+
+
+# -- models --------------------------------------------------------------------------------------
+
+
+def run_models(arguments: argparse.Namespace) -> bool:
+    """`annotator models`."""
+    if arguments.action == "get":
+        return _get_model(arguments)
+    rows = [
+        {
+            "name": name,
+            "megabytes": round(weights.size / 1e6),
+            "licence": weights.licence,
+            "is_here": checkpoints.is_here(name),
+            "used_for": weights.used_for,
+        }
+        for name, weights in checkpoints.WEIGHTS.items()
+    ]
+    lines = [
+        f"{row['name']:12} {row['megabytes']:>6} MB  {row['licence']:12} "
+        f"{'here' if row['is_here'] else 'not here':8}  {row['used_for']}"
+        for row in rows
+    ]
+    lines.append("saliency and classical need no checkpoint.  Get one: annotator models get NAME")
+    value: dict[str, Any] = {"folder": checkpoints.default_folder(), "models": rows}
+    if arguments.project is not None:
+        with opened(arguments.project) as project:
+            Trainings(project).all()  # the model of a training that has ended comes along
+            own = models.all_models(project)
+        value["project_models"] = [model.as_dict() for model in own]
+        lines += [f"trained in {arguments.project}:", *map(_model_line, own)]
+        if not own:
+            lines.append("  none yet; train one: annotator train localizer DIR")
+    answer(arguments, value, "\n".join(lines))
+    return True
+
+
+def _model_line(model: models.Model) -> str:
+    if model.card is None:
+        return f"  {model.name}: {model.problem}"
+    figures = [
+        f"{name} {value:.3f}"
+        for name, value in model.card.metrics.items()
+        if isinstance(value, float)
+    ]
+    facts = [
+        model.card.arch,
+        f"{len(model.card.classes)} classes ({_some(model.card.classes)})",
+        f"{model.card.image_size} px",
+        f"{model.bytes / 1e6:.1f} MB",
+        f"{model.made_at:%Y-%m-%d %H:%M} UTC",
+        *figures,
+    ]
+    return f"  {model.name}: " + ", ".join(facts)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:6]) + (" …" if len(names) > 6 else "")
+
+
+def _get_model(arguments: argparse.Namespace) -> bool:
+    if arguments.name not in checkpoints.WEIGHTS:
+        asked = "say which checkpoint" if arguments.name is None else f"no '{arguments.name}'"
+        raise OptionError(f"{asked}; choose from {', '.join(checkpoints.WEIGHTS)}")
+    with progress_bar(quiet=arguments.json) as progress:
+        task = progress.add_task(arguments.name, total=checkpoints.WEIGHTS[arguments.name].size)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        path = checkpoints.download(arguments.name, progress=show)
+    answer(arguments, {"name": arguments.name, "path": path}, f"{arguments.name} is at {path}")
+    return True

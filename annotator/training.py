@@ -1,0 +1,345 @@
+"""Training a localizer from a project's tags: start, look at, stop, resume; the model at its end.
+
+A training is a process of its own (`python -m training.wsol`), which outlives the page and the
+server. How it stands is never remembered but looked up: in its log and in whether its process is
+still there. So a killed server, a killed trainer and a second window all see the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import time
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from annotator import models, processes
+from annotator import training_files as files
+from annotator.store import Project, now
+from annotator.training_log import TrainingLog
+from annotator.training_options import TrainingOptions, material, tagged_photos
+from engine.errors import AnnotatorError, JobError, OptionError
+
+WAITING, RUNNING, STOPPING = "waiting", "running", "stopping"
+DONE, STOPPED, FAILED, INTERRUPTED = "done", "stopped", "failed", "interrupted"
+ACTIVE = frozenset({WAITING, RUNNING, STOPPING})
+
+KILL_AFTER_SECONDS = 20.0  # from the first Stop on, a second one kills: a step may take so long
+TRAINER = "TAG2MASK_TRAINER"  # environment variable: another command, for example with torchrun
+PACKAGES = Path(__file__).resolve().parent.parent  # where the trainer's package lies as well
+
+_NAME = re.compile(r"\w[\w .()+-]{0,99}")
+_COMPLAINT = re.compile(r"^([\w.]+: error|[\w.]*(Error|Exception)):")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training as the app and the command line show it."""
+
+    number: int
+    folder: Path
+    name: str  # of the model that it makes
+    options: dict[str, Any]
+    status: str
+    message: str
+    photos: int
+    classes: dict[str, int]  # name -> photos
+    created_at: str
+    step: int
+    steps: int  # 0 as long as the trainer has not said
+    epoch: int | None
+    epochs: int | None
+    seconds_a_step: float | None
+    seconds_left: float | None
+    metrics: dict[str, float]
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a process is at it."""
+        return self.status in ACTIVE
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether there is something left to do and nobody at it."""
+        return self.status in (STOPPED, FAILED, INTERRUPTED)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+class Trainings:
+    """The trainings of a project, looked up; keeps the logs it has read, so that asking is cheap.
+
+    Whoever looks also brings the models of finished trainings into the project.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._logs: dict[Path, TrainingLog] = {}
+
+    def all(self) -> list[Training]:
+        """Every training, newest first."""
+        folders = files.numbered_folders(self.project)
+        return [self._look(number, folders[number]) for number in reversed(folders)]
+
+    def get(self, number: int) -> Training:
+        """One training; JobError where there is none with this number."""
+        return self._look(number, _folder(self.project, number))
+
+    def log(self, number: int) -> TrainingLog:
+        """Its log as far as it has been written."""
+        return self._log(_folder(self.project, number))
+
+    def _log(self, folder: Path) -> TrainingLog:
+        return self._logs.setdefault(folder, TrainingLog(folder / files.LOG)).refresh()
+
+    def _look(self, number: int, folder: Path) -> Training:
+        return _describe(self.project, number, folder, self._log(folder))
+
+
+def _folder(project: Project, number: int) -> Path:
+    folders = files.numbered_folders(project)
+    if number not in folders:
+        there = f"there are {', '.join(map(str, folders))}" if folders else "there is none yet"
+        raise JobError(f"this project has no training number {number}; {there}")
+    return folders[number]
+
+
+def _describe(project: Project, number: int, folder: Path, log: TrainingLog) -> Training:
+    request = files.read_note(folder, files.REQUEST)
+    name = str(request.get("name", folder.name))
+    status, message = _status(folder, log)
+    if status == DONE:
+        message = _keep(project, folder, name)
+    return Training(
+        number=number,
+        folder=folder,
+        name=name,
+        options=request.get("options", {}),
+        status=status,
+        message=message,
+        photos=request.get("photos", 0),
+        classes=request.get("classes", {}),
+        created_at=request.get("created_at", ""),
+        step=log.done_steps,
+        steps=log.total_steps,
+        epoch=log.last.epoch if log.last else None,
+        epochs=log.epochs,
+        seconds_a_step=log.seconds_a_step,
+        seconds_left=log.seconds_left if status == RUNNING else None,
+        metrics=log.metrics,
+    )
+
+
+def _status(folder: Path, log: TrainingLog) -> tuple[str, str]:
+    """How it stands, and what there is to say about it."""
+    process = files.read_note(folder, files.PROCESS)
+    begun_at = process.get("log_offset", 0)
+    ending = log.ending if log.ending and log.ending.offset >= begun_at else None
+    if ending is not None and ending.event == DONE:
+        return DONE, ""
+    asked = bool(files.read_note(folder, files.STOP))
+    has_started = log.start is not None and log.start_offset >= begun_at
+    if "process" in process and processes.is_running(process["process"], process["identity"]):
+        if asked or ending is not None:
+            return STOPPING, "it finishes the step at hand and saves"
+        return (RUNNING, "") if has_started else (WAITING, "")
+    if ending is not None:
+        return ending.event, ending.message
+    return (STOPPED, "") if asked else _without_a_word(folder, process, has_started=has_started)
+
+
+def _without_a_word(
+    folder: Path, process: Mapping[str, Any], *, has_started: bool
+) -> tuple[str, str]:
+    """A process that is gone without having written an end: refused, crashed or killed."""
+    note = files.read_note(folder, files.EXIT)
+    code = note.get("code") if note.get("identity") == process.get("identity") else None
+    output = files.last_output(folder, offset=process.get("output_offset", 0))
+    complaints = [line for line in output if _COMPLAINT.match(line)]
+    has_refused = bool(output) and not has_started and code is None
+    if complaints or has_refused or code in (1, 2):
+        return FAILED, (complaints or output or [f"the trainer ended with code {code}"])[-1]
+    if code is not None and code < 0:
+        return INTERRUPTED, f"the process was killed (signal {-code})"
+    return INTERRUPTED, "the process is gone"
+
+
+def _keep(project: Project, folder: Path, name: str) -> str:
+    """Bring the model of a finished training into the project, once; what hindered it."""
+    if files.read_note(folder, files.KEPT):
+        return ""  # whoever deleted it since then wants it so
+    source = folder / files.MODEL
+    if not source.is_file():
+        return f"there is no {files.MODEL} in {folder}"
+    try:
+        path = models.take_in(project, source, name)
+        files.write_note(folder, files.KEPT, {"model": path.name, "at": now()})
+    except AnnotatorError as error:
+        return str(error)
+    return ""
+
+
+# -- starting and stopping -------------------------------------------------------------------------
+
+
+def start(
+    project: Project,
+    options: TrainingOptions,
+    *,
+    name: str = "",
+    truth: Path | None = None,
+    passed_on: Sequence[str] = (),
+) -> int:
+    """Prepare a run folder and start a trainer in it; the number of the training.
+
+    ``name`` is the model's, by default made of network and number; ``truth`` is a COCO file to
+    measure localisation against; ``passed_on`` goes to the trainer as it is. OptionError where the
+    project has nothing to learn from or the name is taken.
+    """
+    if truth is not None and not truth.is_file():
+        raise OptionError(f"there is no truth file {str(truth)!r}; give a COCO file")
+    with project.read() as view:
+        counted = material(view)
+        photos = tagged_photos(view)
+    counted.require_enough()
+    with project.write():  # nobody else takes the number or the name meanwhile
+        if name:
+            name = _checked_name(project, name)
+        number, folder = files.new_folder(project, options.model)
+        found, missing = files.lay_out(project, folder, photos)
+        if not found:
+            raise OptionError(
+                "none of the tagged photos is where it was; see 'annotator status --check'"
+            )
+        request = {
+            "number": number,
+            "name": name or _checked_name(project, f"{options.model}-{number}"),
+            "options": asdict(options),
+            "flags": options.flags(),
+            "truth": None if truth is None else str(truth.resolve()),
+            "passed_on": list(passed_on),
+            "photos": found,
+            "missing": missing,
+            "classes": counted.classes,
+            "created_at": now(),
+        }
+        files.write_note(folder, files.REQUEST, request)
+        _launch(folder, request)
+    return number
+
+
+def _checked_name(project: Project, name: str) -> str:
+    name = unicodedata.normalize("NFC", name.strip())
+    if not _NAME.fullmatch(name):
+        raise OptionError(
+            f"a model cannot be called {name!r}; use letters, digits, blanks and . ( ) + - _"
+        )
+    taken = {path.stem for path in models.paths(project)}
+    for folder in files.numbered_folders(project).values():
+        if not files.read_note(folder, files.KEPT):  # its model is still to come
+            taken.add(str(files.read_note(folder, files.REQUEST).get("name")))
+    if name in taken:
+        raise OptionError(f"a model or a training is called {name!r} already; choose another name")
+    return name
+
+
+def resume(project: Project, number: int) -> None:
+    """Go on with a training that was stopped, killed or failed; JobError for any other."""
+    folder = _folder(project, number)
+    with project.read() as view:
+        photos = view.photos()
+    with project.write():  # two windows cannot start two trainers in one folder
+        training = Trainings(project).get(number)
+        if not training.is_resumable:
+            raise JobError(f"training {number} is {training.status}; there is nothing to resume")
+        files.mend_links(project, folder, photos)
+        _launch(folder, files.read_note(folder, files.REQUEST))
+
+
+def _launch(folder: Path, request: Mapping[str, Any]) -> None:
+    """Start the trainer as a process that nobody takes along when they end."""
+    is_again = bool(files.read_note(folder, files.PROCESS))
+    (folder / files.STOP).unlink(missing_ok=True)
+    note = {
+        "log_offset": TrainingLog(folder / files.LOG).refresh().end,
+        "output_offset": files.size_of(folder / files.OUTPUT),
+        "at": now(),
+    }
+    _note_process(folder, note, os.getpid())  # until there is a trainer, whoever starts it counts
+    try:
+        with (folder / files.OUTPUT).open("ab") as output:
+            process = subprocess.Popen(
+                _command(folder, request, is_again=is_again),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env=_environment(),
+            )
+    except OSError as error:
+        files.write_note(folder, files.PROCESS, note)
+        raise JobError(f"the trainer cannot start: {error}") from error
+    known = _note_process(folder, note, process.pid)
+    processes.step_back(process.pid)
+    # Collect it when it ends: a process nobody waits for would stay in the system's table.
+    threading.Thread(target=_collect, args=(folder, process, known), daemon=True).start()
+
+
+def _note_process(folder: Path, note: Mapping[str, Any], process: int) -> str | None:
+    known = processes.identity(process)
+    files.write_note(folder, files.PROCESS, {**note, "process": process, "identity": known})
+    return known
+
+
+def _command(folder: Path, request: Mapping[str, Any], *, is_again: bool) -> list[str]:
+    own = os.environ.get(TRAINER)
+    # -P: a folder called "training" where we were started is not the trainer's package.
+    words = shlex.split(own) if own else [sys.executable, "-P", "-m", "training.wsol"]
+    words += ["--photos", str(folder / files.PHOTOS), "--tags", str(folder / files.TAGS)]
+    words += ["--out", str(folder), *request["flags"]]
+    if request["truth"] is not None:
+        words += ["--truth", request["truth"]]
+    words += request["passed_on"]
+    return [*words, "--resume"] if is_again else words
+
+
+def _environment() -> dict[str, str]:
+    paths = [*filter(None, [os.environ.get("PYTHONPATH")]), str(PACKAGES)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def _collect(folder: Path, process: subprocess.Popen[bytes], known: str | None) -> None:
+    code = process.wait()
+    if folder.is_dir():
+        files.write_note(folder, files.EXIT, {"code": code, "identity": known})
+
+
+def cancel(project: Project, number: int, *, patience: float = KILL_AFTER_SECONDS) -> None:
+    """Ask the trainer to stop after the step at hand; asked again after ``patience``, kill it.
+
+    ``patience`` is in seconds since the first time. JobError where it does not run.
+    """
+    folder = _folder(project, number)
+    with project.write():  # not while somebody is about to start it
+        training = Trainings(project).get(number)
+        if not training.is_active:
+            raise JobError(f"training {number} is {training.status}; there is nothing to stop")
+        process = files.read_note(folder, files.PROCESS)
+        asked_at = files.read_note(folder, files.STOP).get("at")
+        if asked_at is None:
+            files.write_note(folder, files.STOP, {"at": time.time()})
+            processes.ask_to_stop(process["process"], process["identity"])
+        elif time.time() - asked_at >= patience:
+            processes.kill_session(process["process"], process["identity"])
