@@ -20,6 +20,8 @@ SCRIPTS = (
     "document.js",
     "outbox.js",
     "session.js",
+    "cycle.js",
+    "evidence.js",
     "scene.js",
     "tools.js",
     "panels.js",

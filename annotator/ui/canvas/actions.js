@@ -5,7 +5,7 @@ const ZOOM_STEP = 1.25;
 const BRUSH_STEP = 1.2;
 
 /**
- * parts: {state, session, chrome, tools, strip, viewChanged, render, remember, fit, openHelp,
+ * parts: {state, session, chrome, tools, strip, cycle, viewChanged, render, remember, fit, openHelp,
  * submitClass, reloadPhoto}.
  */
 function createActions(parts) {
@@ -179,6 +179,19 @@ function createActions(parts) {
     session.edit({ op: "clear_points", id: one.id });
   }
 
+  function otherMask(direction) {
+    const one = subject();
+    if (!one) return;
+    if (one.draft) return tell("Its first mask is still being found.");
+    state.masksOn = true; // who chooses a mask wants to see it
+    parts.cycle.step(one, direction);
+  }
+
+  function toggle(name) {
+    state[name] = !state[name];
+    parts.render();
+  }
+
   const onThis = (run) => (id) => {
     const one = state.canEdit() && byId(id);
     if (one) run(one);
@@ -226,7 +239,11 @@ function createActions(parts) {
       fit: () => parts.fit(),
       "zoom-in": () => zoom(ZOOM_STEP),
       "zoom-out": () => zoom(1 / ZOOM_STEP),
-      masks: () => { state.masksOn = !state.masksOn; parts.render(); },
+      "next-mask": () => otherMask(1),
+      "previous-mask": () => otherMask(-1),
+      masks: () => toggle("masksOn"),
+      heat: () => toggle("heatOn"),
+      prompts: () => toggle("promptsOn"),
       panel: () => { state.panel = !state.panel; parts.remember(); parts.render(); },
       escape: () => { if (!tools.cancelDrag()) select(null); },
       help: () => parts.openHelp(),

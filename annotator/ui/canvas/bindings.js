@@ -18,9 +18,10 @@ function bindControls({ root, state, chrome, actions, stage, signal, remember, r
     render();
   }, { signal });
   onInput("opacity", (value) => { state.opacity = value / 100; remember(); });
+  onInput("heat-opacity", (value) => { state.heatOpacity = value / 100; remember(); });
   onInput("brush", (value) => { state.brush = value; remember(); });
   onInput("threshold", (value) => { state.minScore = value; });
-  for (const name of ["opacity", "brush", "threshold"]) {
+  for (const name of ["opacity", "heat-opacity", "brush", "threshold"]) {
     part(name).addEventListener("pointerup", backToPhoto, { signal });
   }
 
@@ -145,8 +146,9 @@ function bindSize({ root, stage, state, scene, fit, repaint, signal, ending }) {
 /** What tests and the curious may read: state(), toScreen(x, y), idle(), lastError. */
 function debugHandle({ state, session, stage, isPainting }) {
   const frame = () => new Promise((done) => requestAnimationFrame(done));
-  const busy = () =>
-    session.outbox.pending.length > 0 || state.navigating || !state.photo.settled || isPainting();
+  const place = () => state.placeOf(state.selectedInstance());
+  const busy = () => session.outbox.pending.length > 0 || state.navigating ||
+    !state.photo.settled || isPainting() || Boolean(place() && place().looking);
   return {
     state: () => ({
       project: state.project, photo: state.doc ? state.doc.photo : null,
@@ -154,6 +156,7 @@ function debugHandle({ state, session, stage, isPainting }) {
       view: state.view, instances: state.hasPhoto() ? state.visible() : [],
       pending: session.outbox.edits().length, offline: session.outbox.offline,
       navigating: state.navigating, filter: state.filter, nav: state.nav(),
+      evidence: state.evidence(), place: place(),
       counts: state.doc ? state.doc.counts : null, currentClass: state.currentClass(),
       canUndo: Boolean(state.doc && state.doc.can_undo), message: state.message,
       canRedo: Boolean(state.doc && state.doc.can_redo), tab: session.tab,

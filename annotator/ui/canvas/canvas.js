@@ -6,7 +6,7 @@ const PREFERENCES = "tag2mask.review";
 const ASK_SECONDS = 30; // for questions outside the outbox, which has its own limits
 
 function readPreferences() {
-  const defaults = { tool: "select", opacity: 0.4, brush: 28, panel: true };
+  const defaults = { tool: "select", opacity: 0.4, brush: 28, panel: true, heat: 0.6 };
   try {
     return { ...defaults, ...JSON.parse(localStorage.getItem(PREFERENCES) || "{}") };
   } catch {
@@ -20,6 +20,7 @@ function newState() {
     project: null, filter: { status: "all", cls: null }, server: null, doc: null,
     selected: null, hovered: null, chosenClass: null, chosenTool: saved.tool, heldTool: null,
     opacity: saved.opacity, brush: saved.brush, panel: saved.panel, masksOn: true, minScore: 0,
+    heatOn: false, heatOpacity: saved.heat, promptsOn: false,
     showRejected: false, recent: new Set(), view: null, fitted: true, stage: { w: 0, h: 0, dpr: 1 },
     photo: { full: null, thumb: null, failed: false, settled: true }, drag: null, cursor: null,
     navigating: false, unreachable: false, lastError: null, message: "",
@@ -43,6 +44,10 @@ function newState() {
       if (classes.some((one) => one.id === this.chosenClass)) return this.chosenClass;
       return tags.length ? tags[0] : classes.length ? classes[0].id : null;
     },
+    /** What the pipeline saw: {map: {w, h, levels} or null, prompts: [[x, y], ...]}. */
+    evidence() { return (this.hasPhoto() && this.doc.evidence) || { map: null, prompts: [] }; },
+    /** The map to be painted, null where it is off or there is none. */
+    heatMap() { return this.heatOn ? this.evidence().map : null; },
     className(id) {
       const found = this.doc && this.doc.classes.find((one) => one.id === id);
       return found ? found.name : "no class";
@@ -63,7 +68,7 @@ function mountReview(element, { trigger, props, server, watch }) {
 
   const ask = (op) => {
     const late = new Promise((done) => {
-      if (op.op === "list" || op.op === "get") setTimeout(done, ASK_SECONDS * 1000);
+      if (["list", "get", "alternatives"].includes(op.op)) setTimeout(done, ASK_SECONDS * 1000);
     });
     return Promise.race([Promise.resolve(server.review_op(op)), late]).catch(() => undefined);
   };
@@ -118,9 +123,16 @@ function mountReview(element, { trigger, props, server, watch }) {
   state.pendingEdits = () =>
     session.outbox.edits().filter((op) => state.doc && op.photo === state.doc.photo);
 
+  const cycle = createCycle({
+    state, others: session.others, settled: session.outbox.idle, edit: session.edit,
+    tell: (...words) => chrome.tell(...words), changed: render,
+  });
+  state.placeOf = cycle.place;
+
   function photoChanged(full) {
     state.view = null;
     scene.forget();
+    cycle.forget();
     const nav = state.nav();
     strip.show(full.photo, nav.index, nav.total);
     if (!full.photo) return render();
@@ -193,9 +205,9 @@ function mountReview(element, { trigger, props, server, watch }) {
   }, signal);
 
   function remember() {
-    const { chosenTool: tool, opacity, brush, panel } = state;
+    const { chosenTool: tool, opacity, brush, panel, heatOpacity: heat } = state;
     try {
-      localStorage.setItem(PREFERENCES, JSON.stringify({ tool, opacity, brush, panel }));
+      localStorage.setItem(PREFERENCES, JSON.stringify({ tool, opacity, brush, panel, heat }));
     } catch {
       // Storage is full or forbidden; the preference lasts as long as the page.
     }
@@ -215,7 +227,7 @@ function mountReview(element, { trigger, props, server, watch }) {
   }
 
   const actions = createActions({
-    state, session, chrome, tools, strip, viewChanged, render, remember, fit, openHelp,
+    state, session, chrome, tools, strip, cycle, viewChanged, render, remember, fit, openHelp,
     submitClass, reloadPhoto: () => loadPhoto(state.doc),
   });
 

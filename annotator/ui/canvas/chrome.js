@@ -5,7 +5,7 @@ const TOOL_WORDS = {
   select: "Select", box: "Box", points: "Points", brush: "Brush", eraser: "Eraser", pan: "Pan",
 };
 const TOOL_HINTS = {
-  select: "Click an instance to select it. Drag the photo to pan, the wheel zooms.",
+  select: "Click selects, dragging the photo pans, the wheel zooms.",
   box: "Drag a box around an object; its mask is found for you.",
   pan: "Drag to pan, the wheel zooms.",
 };
@@ -59,6 +59,10 @@ function createChrome(root, state) {
     }
   }
 
+  function press(action, on) {
+    root.querySelector('[data-action="' + action + '"]').setAttribute("aria-pressed", String(on));
+  }
+
   function hintFor(tool, selected) {
     if (tool === "points") {
       return selected
@@ -81,14 +85,17 @@ function createChrome(root, state) {
     for (const one of buttons("[data-tool]")) {
       one.setAttribute("aria-pressed", String(one.dataset.tool === tool));
     }
-    root.querySelector('[data-action="masks"]').setAttribute("aria-pressed", String(state.masksOn));
-    root.querySelector('[data-action="panel"]').setAttribute("aria-pressed", String(state.panel));
+    press("masks", state.masksOn);
+    press("heat", state.heatOn);
+    press("prompts", state.promptsOn);
+    press("panel", state.panel);
     root.dataset.panel = state.panel ? "on" : "off";
     show("brush-option", tool === "brush" || tool === "eraser");
     show("clear-points", Boolean(selected && selected.points.length));
     text("brush-value", state.brush + " px");
     part("brush").value = state.brush;
     part("opacity").value = Math.round(state.opacity * 100);
+    part("heat-opacity").value = Math.round(state.heatOpacity * 100);
     text("hint", state.hasPhoto() ? hintFor(tool, selected) : "");
     text("zoom", state.hasPhoto() && state.view ? Math.round(state.view.scale * 100) + "%" : "–");
     for (const action of ["zoom-in", "zoom-out", "fit"]) enable(action, state.hasPhoto());
@@ -111,6 +118,7 @@ function createChrome(root, state) {
     enable("accept", ready && (selected !== null || open > 0));
     enable("reject", ready && (selected !== null || open > 0));
     enable("accept-all", ready && open > 0);
+    enable("next-mask", ready && (selected !== null || open > 0));
     text("accept-all-label", open > 1 ? "Accept all " + open : "Accept all");
     const nav = state.nav();
     enable("previous-photo", state.hasPhoto() && !state.navigating);
@@ -225,9 +233,25 @@ function createChrome(root, state) {
       text("empty-button", message.button || "");
       part("empty-button").dataset.run = message.run || "";
     }
-    const chip = message === null ? chipText() : "";
+    const place = message === null ? state.placeOf(state.selectedInstance()) : null;
+    const chip = message === null && !place ? chipText() : "";
     show("chip", chip !== "");
     text("chip", chip);
+    show("cycle", place !== null);
+    text("cycle-text", place ? placeText(place) : "");
+    enable("previous-mask", Boolean(place && place.at > 0));
+  }
+
+  /** What the colours and the dots over the photo mean, or that there are none. */
+  function renderLegend() {
+    const { map, prompts } = state.evidence();
+    show("legend", state.hasPhoto() && (state.heatOn || state.promptsOn));
+    show("legend-map", state.heatOn);
+    show("legend-scale", map !== null);
+    text("legend-title", map ? "Coarse map" : "No map for this photo");
+    show("legend-prompts", state.promptsOn);
+    text("legend-prompts", prompts.length
+      ? plural(prompts.length, "prompt", "prompts") : "No prompts for this photo");
   }
 
   function emptyMessage() {
@@ -264,6 +288,7 @@ function createChrome(root, state) {
       : "Nothing is proposed here. Draw a box (B), click an object (P), or go on (→).";
   }
 
+  part("ramp").style.background = heatRamp();
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
     // Not in the style sheet: Gradio nests that, and keyframes cannot be nested.
     part("progress").animate(
@@ -281,6 +306,7 @@ function createChrome(root, state) {
       renderFilters();
       renderStatus();
       renderEmpty();
+      renderLegend();
       renderSpoken();
     },
     zoomed: () => text("zoom", Math.round(state.view.scale * 100) + "%"),

@@ -14,6 +14,10 @@ const SHORTCUTS = [
   { group: "Decide", action: "accept-all", keys: ["Shift+A"], text: "Accept all proposals shown" },
   { group: "Decide", action: "class", keys: ["1", "9"], range: true,
     text: "Class of the selection, or for the next drawing" },
+  { group: "Decide", action: "next-mask", keys: ["G"], repeat: true,
+    text: "Another mask for the selection, best first" },
+  { group: "Decide", action: "previous-mask", keys: ["Shift+G"], repeat: true,
+    text: "Back, to the mask it began with" },
   { group: "Tools", action: "tool:select", keys: ["V"], text: "Select, move and resize" },
   { group: "Tools", action: "tool:box", keys: ["B"], text: "Draw a box, get its mask" },
   { group: "Tools", action: "tool:points", keys: ["P"],
@@ -33,7 +37,9 @@ const SHORTCUTS = [
   { group: "View", action: "fit", keys: ["F", "0"], text: "Fit the photo" },
   { group: "View", action: "zoom-in", keys: ["+", "="], repeat: true, text: "Zoom in (or wheel)" },
   { group: "View", action: "zoom-out", keys: ["-"], repeat: true, text: "Zoom out" },
-  { group: "View", action: "masks", keys: ["M", "H"], text: "Masks on and off" },
+  { group: "View", action: "masks", keys: ["M"], text: "Masks on and off" },
+  { group: "View", action: "heat", keys: ["H"], text: "The pipeline's coarse map on and off" },
+  { group: "View", action: "prompts", keys: ["J"], text: "The points it asked about on and off" },
   { group: "Edit", action: "undo", keys: ["Z", "Ctrl+Z"], text: "Undo, also after a reload" },
   { group: "Edit", action: "redo", keys: ["Ctrl+Y", "Ctrl+Shift+Z"], text: "Redo" },
   { group: "Edit", action: "escape", keys: ["Esc"], text: "Cancel the drag, or deselect" },
@@ -92,6 +98,8 @@ function previewOp(doc, op) {
       return change((one) => ({ cls: op.cls, status: isOwnDrawing(one) ? "drawn" : "edited" }));
     case "set_box":
       return change((one) => ({ box: op.box, status: statusAfterEdit(one) }));
+    case "choose":
+      return change((one) => ({ rle: op.rle, status: statusAfterEdit(one), ...op.preview }));
     case "clear_points":
       return change(() => ({ points: [] }));
     case "delete":

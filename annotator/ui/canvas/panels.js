@@ -130,6 +130,7 @@ function updateInstanceRow(row, one, state) {
   swatch.dataset.none = String(!found);
   text.children[0].textContent = state.className(one.cls);
   text.children[1].textContent = one.draft ? "finding the mask…" : one.source;
+  text.children[1].title = one.source;
   score.textContent = one.score === null ? "" : one.score.toFixed(2);
   score.style.setProperty("--t2m-part", one.score === null ? 0 : one.score);
   const [accept, reject, reopen, remove] = buttons.children;

@@ -79,6 +79,7 @@ function createScene(canvas, state) {
   const context = canvas.getContext("2d");
   const scratch = document.createElement("canvas");
   const layers = createLayers();
+  const paintHeat = createHeat();
   const classColour = (id) => {
     const found = state.doc && state.doc.classes.find((one) => one.id === id);
     return found ? found.rgb : NO_CLASS_RGB;
@@ -108,6 +109,8 @@ function createScene(canvas, state) {
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (!state.doc || !state.doc.photo || !state.view) return false;
     paintPhoto();
+    const map = state.heatMap();
+    if (map) paintHeat(context, map, state.doc.image, state.heatOpacity);
     layers.beginFrame();
     const shown = state.visible();
     layers.keepOnly(new Set(state.doc.instances.map((one) => one.id)));
@@ -119,6 +122,7 @@ function createScene(canvas, state) {
     for (const one of order) paintLabel(one, order.length);
     const selected = shown.find((one) => one.id === state.selected);
     if (selected) paintSelection(selected);
+    if (state.promptsOn) paintPrompts(context, state.evidence().prompts, state.view);
     paintTool();
     return waiting;
   }
@@ -154,7 +158,8 @@ function createScene(canvas, state) {
     const lit = one.id === state.selected || one.id === state.hovered;
     photoTransform(context);
     context.globalAlpha = rejected ? state.opacity / 4 : Math.min(1, state.opacity + (lit ? 0.12 : 0));
-    context.drawImage(layer.canvas, layer.x, layer.y);
+    // Two colours on one spot tell neither: over the map only the outlines stay.
+    if (!state.heatMap()) context.drawImage(layer.canvas, layer.x, layer.y);
     context.globalAlpha = rejected ? 0.4 : 1;
     const outline = state.view.scale >= EXACT_OUTLINE_SCALE ? layer.exact : layer.smooth;
     context.lineJoin = "round";

@@ -36,7 +36,7 @@ function createSession(state, ask, view) {
   }
 
   function wire(op) {
-    const { read, after, ...sent } = op;
+    const { read, after, preview, ...sent } = op;
     return { ...sent, project: state.project, tab, base_rev: sent.base_rev || 0 };
   }
 
@@ -183,6 +183,8 @@ function createSession(state, ask, view) {
     /** A page of the film strip; outside the outbox, because it waits for no edit. */
     list: (offset, limit) =>
       ask(wire(operation({ op: "list", filter: state.filter, offset, limit }))),
+    /** Other masks for an instance; a question that changes nothing. */
+    others: (id) => ask(wire(operation({ op: "alternatives", id }))),
     tab,
   };
 }

@@ -141,7 +141,7 @@ function createTools(stage, state, host, signal) {
 
   function press(event) {
     if (!state.hasPhoto() || !state.view || state.drag || event.button > 2) return;
-    if (event.target.closest(".t2m-empty, .t2m-notice")) return; // messages lie on the photo
+    if (event.target.closest(".t2m-empty, .t2m-notice, .t2m-cycle, .t2m-legend")) return; // messages lie on the photo
     const [sx, sy] = at(event);
     host.focus();
     event.preventDefault();

@@ -42,6 +42,18 @@ test("an edit shows before the server answers", () => {
   assert.deepEqual(ids(previewOp(before, { op: "delete", id: 1 })), [2]);
 });
 
+test("another mask shows at once, and the first one as it was", () => {
+  const before = doc(instance(1), instance(2, { status: "drawn" }));
+  const rle = { size: [80, 100], counts: "x" };
+  const chosen = previewOp(before, { op: "choose", id: 1, rle, preview: { box: [1, 2, 3, 4] } });
+  const [one] = chosen.instances;
+  assert.deepEqual([one.rle, one.box, one.status, one.cls], [rle, [1, 2, 3, 4], "edited", 1]);
+  const back = { rle: null, preview: { box: [0, 0, 10, 10], status: "proposed", points: [] } };
+  assert.deepEqual(previewOp(chosen, { op: "choose", id: 1, ...back }), before);
+  const drawn = previewOp(before, { op: "choose", id: 2, rle, preview: {} });
+  assert.equal(drawn.instances[1].status, "drawn");
+});
+
 test("a new box curates nothing that has no class", () => {
   const before = doc(instance(1, { cls: null }));
   const moved = previewOp(before, { op: "set_box", id: 1, box: [1, 2, 3, 4] });
@@ -132,6 +144,8 @@ test("letters work with and without caps lock, but not with Alt", () => {
   assert.equal(key("a").action, "accept");
   assert.equal(key("A").action, "accept");
   assert.equal(key("A", { shiftKey: true }).action, "accept-all");
+  assert.equal(key("g").action, "next-mask");
+  assert.equal(key("G", { shiftKey: true }).action, "previous-mask");
   assert.equal(key("a", { altKey: true }), null);
 });
 

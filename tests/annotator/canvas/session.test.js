@@ -63,6 +63,13 @@ test("every operation carries its id, project, photo, revision and tab", async (
     ["base_rev", "id", "op", "op_id", "photo", "project", "status", "tab"]);
 });
 
+test("what only the preview needs is not sent", async () => {
+  const { session, sent } = await openSession(() => ({ rev: 4 }));
+  session.edit({ op: "choose", id: 1, rle: null, preview: { box: [1, 2, 3, 4] } });
+  await session.outbox.idle();
+  assert.equal("preview" in sent.at(-1), false);
+});
+
 test("a second edit stays in sight when the first is answered", async () => {
   const { state, session } = await openSession((op) => ({
     rev: op.base_rev + 1, upsert: [instance(op.id, { status: op.status })],
