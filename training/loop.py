@@ -23,7 +23,7 @@ from training.log import RunLog
 from training.losses import LossTerms, LossWeights, localizer_loss
 from training.optimiser import set_learning_rate
 from training.processes import ProcessGroup
-from training.recipes import Recipe, learning_rate
+from training.recipes import Recipe, learning_rate, map_share
 from training.state import Progress
 from training.transforms import normalised
 
@@ -99,12 +99,14 @@ def train_step(training: Training, batch: Batch, *, step: int) -> Figures:
     rate = learning_rate(recipe, step=step, steps_an_epoch=training.plan.steps_an_epoch)
     set_learning_rate(optimiser, rate)
     optimiser.zero_grad(set_to_none=True)
+    maps = map_share(recipe, step=step, steps_an_epoch=training.plan.steps_an_epoch)
+    weights = LossWeights(recipe.area_prior, maps * recipe.map_weight, maps * recipe.token_weight)
     names, sums = [], torch.zeros(())
     size = len(batch.photos)
     piece = recipe.forward_batch or size
     for start in range(0, size, piece):
         part = slice(start, start + piece)
-        loss = _loss(training, batch.photos[part], batch.targets[part])
+        loss = _loss(training, batch.photos[part], batch.targets[part], weights)
         share = len(batch.photos[part]) / size
         (loss.total * share).backward()
         names = list(loss.terms)
@@ -127,6 +129,8 @@ def train_step(training: Training, batch: Batch, *, step: int) -> Figures:
     checked = {**figures.terms, "gradient": figures.gradient}
     if not all(math.isfinite(value) for value in checked.values()):
         raise NonFiniteLoss(step + 1, checked)
+    if recipe.gradient_limit:
+        torch.nn.utils.clip_grads_with_norm_(parameters, recipe.gradient_limit, length)
     optimiser.step()
     return figures
 
@@ -178,14 +182,13 @@ def _close_epoch(training: Training, progress: Progress, hooks: Hooks) -> None:
         hooks.save(progress)
 
 
-def _loss(training: Training, photos: Tensor, targets: Tensor) -> LossTerms:
-    device, recipe = training.group.device, training.recipe
+def _loss(training: Training, photos: Tensor, targets: Tensor, weights: LossWeights) -> LossTerms:
+    device = training.group.device
     if device.type == "cuda":
         photos, targets = photos.pin_memory(), targets.pin_memory()
     images = normalised(photos.to(device, non_blocking=True))
     with torch.autocast(device.type, torch.bfloat16, enabled=training.amp):
         output = training.network(images)
-    weights = LossWeights(recipe.area_prior, recipe.map_weight, recipe.token_weight)
     return localizer_loss(
         output,
         targets.to(device, non_blocking=True),

@@ -43,10 +43,17 @@ class Recipe:
     )
     warm_up_epochs: float = _option(0.0, "epochs over which the rate rises from 0")
     lowest_rate: float = _option(1e-6, "cosine: where the learning rate ends")
+    gradient_limit: float = _option(0.0, "longest gradient; longer ones are cut; 0: none is")
+    linear_gain: float = _option(
+        0.0, "without ImageNet weights: linear layers start at this / sqrt(inputs); 0: at 0.02"
+    )
     drop_path: float = _option(0.1, "stochastic depth of the last block; ignored by CNNs")
     area_prior: float = _option(0.25, "share of a photo that foreground takes on average")
     map_weight: float = _option(1.0, "mu: weight of edge and area loss of the coarse map")
     token_weight: float = _option(0.5, "lambda: weight of edge and area loss of each token's map")
+    map_warm_up_epochs: float = _option(
+        0.0, "epochs over which edge and area loss rise from 0, for networks that know nothing yet"
+    )
     evaluation_view: Literal["direct", "crop"] = _option(
         "direct", "validation sees the whole photo, or the centre crop after the resize"
     )
@@ -61,9 +68,17 @@ class Recipe:
     def __post_init__(self) -> None:
         counts = ("epochs", "batch", "image_size", "resize")
         _check(self, counts, lambda value: value >= 1, "at least 1")
-        _check(self, ("forward_batch", "warm_up_epochs"), lambda value: value >= 0, "at least 0")
+        _check(
+            self,
+            ("forward_batch", "warm_up_epochs", "map_warm_up_epochs"),
+            lambda value: value >= 0,
+            "at least 0",
+        )
         _check(self, ("learning_rate", "head_factor"), lambda value: value > 0, "above 0")
-        amounts = ("weight_decay", "lowest_rate", "map_weight", "token_weight")
+        amounts = (
+            *("weight_decay", "lowest_rate", "map_weight", "token_weight"),
+            *("gradient_limit", "linear_gain"),
+        )
         _check(self, amounts, lambda value: value >= 0, "at least 0")
         shares = ("flip", "area_prior", "box_threshold")
         _check(self, shares, lambda value: 0 <= value <= 1, "between 0 and 1")
@@ -210,6 +225,12 @@ def preset_of(model: str, name: str) -> Preset:
             f"preset {name!r} of {model} is unknown; known are {', '.join(PRESETS[model])}"
         )
     return PRESETS[model][name]
+
+
+def map_share(recipe: Recipe, *, step: int, steps_an_epoch: int) -> float:
+    """How much of the weight of edge and area loss counts in a step, counted from 0."""
+    warm_up = recipe.map_warm_up_epochs * steps_an_epoch
+    return 1.0 if step >= warm_up else step / warm_up
 
 
 def learning_rate(recipe: Recipe, *, step: int, steps_an_epoch: int) -> float:

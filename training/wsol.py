@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -154,7 +155,13 @@ def _network(settings: Settings, classes: int) -> nn.Module:
     options = dict(settings.network)
     if (settings.out / STATE).exists():
         options["pretrained"] = False  # the state holds better ones
-    return build(settings.model, num_classes=classes, **options)
+    network = build(settings.model, num_classes=classes, **options)
+    if settings.recipe.linear_gain and not settings.network["pretrained"]:
+        for module in network.modules():
+            if isinstance(module, nn.Linear):
+                spread = settings.recipe.linear_gain / math.sqrt(module.in_features)
+                nn.init.trunc_normal_(module.weight, std=spread, a=-2 * spread, b=2 * spread)
+    return network
 
 
 def _fingerprint(settings: Settings, data: ReadData) -> str:
