@@ -45,9 +45,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], *, kind: str, card: Mapping
                 os.fsync(part.fileno())
             os.chmod(part.name, 0o644)  # temporary files are private; a checkpoint is to be shared
             os.replace(part.name, path)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
+        finally:
+            Path(part.name).unlink(missing_ok=True)  # there only where something went wrong
     except OSError as error:
         raise WeightsError(
             f"Cannot write {path} ({error.strerror or error}); check the folder and the disk."

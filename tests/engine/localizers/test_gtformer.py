@@ -59,6 +59,7 @@ def test_forward_equals_the_literal_formulas(network: nn.Module) -> None:
     maps = literal_map(twin.gates[-3:], 8)
     assert maps.max() - maps.min() > 0.15  # else nothing is told apart
     torch.testing.assert_close(output.logits, twin.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(output.score_maps, twin.scores, atol=1e-5, rtol=0)
     torch.testing.assert_close(output.token_maps, maps, atol=1e-5, rtol=0)
     torch.testing.assert_close(output.coarse_map, maps.mean(1), atol=1e-5, rtol=0)
 
