@@ -218,7 +218,7 @@ def start(
         if name:
             name = _checked_name(project, name)
         number, folder = files.new_folder(project, options.model)
-        found, missing = files.lay_out(project, folder, photos)
+        found, missing = files.write_tags_file(project, folder, photos)
         if not found:
             raise OptionError(
                 "none of the tagged photos is where it was; see 'annotator status --check'"
@@ -235,8 +235,9 @@ def start(
             "classes": counted.classes,
             "created_at": now(),
         }
+        photo_folder = files.photo_folder(project, folder, [photo for photo, _ in photos])
         files.write_note(folder, files.REQUEST, request)
-        _launch(folder, request)
+        _launch(folder, request, photo_folder)
     return number
 
 
@@ -264,11 +265,11 @@ def resume(project: Project, number: int) -> None:
         training = Trainings(project).get(number)
         if not training.is_resumable:
             raise JobError(f"training {number} is {training.status}; there is nothing to resume")
-        files.mend_links(project, folder, photos)
-        _launch(folder, files.read_note(folder, files.REQUEST))
+        photo_folder = files.photo_folder(project, folder, photos)
+        _launch(folder, files.read_note(folder, files.REQUEST), photo_folder)
 
 
-def _launch(folder: Path, request: Mapping[str, Any]) -> None:
+def _launch(folder: Path, request: Mapping[str, Any], photo_folder: Path) -> None:
     """Start the trainer as a process that nobody takes along when they end."""
     is_again = bool(files.read_note(folder, files.PROCESS))
     (folder / files.STOP).unlink(missing_ok=True)
@@ -281,7 +282,7 @@ def _launch(folder: Path, request: Mapping[str, Any]) -> None:
     try:
         with (folder / files.OUTPUT).open("ab") as output:
             process = subprocess.Popen(
-                _command(folder, request, is_again=is_again),
+                _command(folder, request, photo_folder, is_again=is_again),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -303,11 +304,13 @@ def _note_process(folder: Path, note: Mapping[str, Any], process: int) -> str | 
     return known
 
 
-def _command(folder: Path, request: Mapping[str, Any], *, is_again: bool) -> list[str]:
+def _command(
+    folder: Path, request: Mapping[str, Any], photo_folder: Path, *, is_again: bool
+) -> list[str]:
     own = os.environ.get(TRAINER)
     # -P: a folder called "training" where we were started is not the trainer's package.
     words = shlex.split(own) if own else [sys.executable, "-P", "-m", "training.wsol"]
-    words += ["--photos", str(folder / files.PHOTOS), "--tags", str(folder / files.TAGS)]
+    words += ["--photos", str(photo_folder), "--tags", str(folder / files.TAGS)]
     words += ["--out", str(folder), *request["flags"]]
     if request["truth"] is not None:
         words += ["--truth", request["truth"]]

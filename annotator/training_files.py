@@ -1,7 +1,7 @@
 """The folder of one training: what was asked for, its photos and tags, and notes on its process.
 
 `<project>/training/<number>-<model>/` holds `request.json` (what was asked for; a folder without it
-was never finished), `tags.csv` and `photos/` (links) for the trainer, `process.json`, `stop.json`,
+was never finished), `tags.csv` and at need `photos/` for the trainer, `process.json`, `stop.json`,
 `exit.json` and `kept.json` (notes, each with one writer), `output.txt` (what the trainer printed),
 and what the trainer itself writes: `settings.json`, `log.jsonl`, `last.pt`, `model.safetensors`.
 """
@@ -88,18 +88,14 @@ def last_output(folder: Path, *, offset: int) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def lay_out(
+def write_tags_file(
     project: Project, folder: Path, photos: Sequence[tuple[Photo, Sequence[str]]]
 ) -> tuple[int, list[str]]:
-    """Write `tags.csv` and put links to the photos beside it.
-
-    How many photos there are, and the names of those that are not where they were. The photos of a
-    project lie in many folders and the trainer wants one, so it gets a folder of links.
-    """
+    """Write `tags.csv`; how many photos it has, and the names of those that are not there."""
     labels: dict[str, Sequence[str]] = {}
     missing = []
     for photo, tags in photos:
-        if _link(project, folder, photo):
+        if os.path.isfile(project.photo_path(photo)):
             labels[photo.file_name] = tags
         else:
             missing.append(photo.file_name)
@@ -107,28 +103,34 @@ def lay_out(
     return len(labels), missing
 
 
-def mend_links(project: Project, folder: Path, photos: Sequence[Photo]) -> None:
-    """Point the links to where the photos are now; which photos take part stays as it was."""
+def photo_folder(project: Project, folder: Path, photos: Sequence[Photo]) -> Path:
+    """The one folder in which the trainer finds every photo of `tags.csv` under its name there.
+
+    Where they lie in one folder, that. Where they lie in several, `photos/` with links: hard ones,
+    because a folder of photos may not lead outside of itself; copies on another disk.
+    """
     names = set(read_tags(folder / TAGS).labels_of)
-    for photo in photos:
-        if photo.file_name in names:
-            _link(project, folder, photo)
+    taking_part = [photo for photo in photos if photo.file_name in names]
+    places = {
+        project.folder / photo.folder if photo.path == photo.file_name else None
+        for photo in taking_part
+    }
+    common = places.pop() if len(places) == 1 else None
+    if common is not None:
+        return common
+    for photo in taking_part:
+        _link(project.photo_path(photo), folder / PHOTOS / photo.file_name)
+    return folder / PHOTOS
 
 
-def _link(project: Project, folder: Path, photo: Photo) -> bool:
-    source, link = project.photo_path(photo), folder / PHOTOS / photo.file_name
-    if not os.path.isfile(source):
-        return False
-    target = str(source.resolve())
+def _link(source: Path, link: Path) -> None:
+    if link.exists() or not source.is_file():
+        return  # what was linked once stays readable, wherever the photo has gone
     try:
-        if link.is_symlink() and os.readlink(link) != target:
-            link.unlink()
-        if not os.path.lexists(link):
-            link.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                link.symlink_to(target)
-            except OSError:  # a file system without links, or Windows without the right to make any
-                shutil.copyfile(target, link)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, link)
+        except OSError:  # another disk, a file system without links, or somebody else's photo
+            shutil.copyfile(source, link)
     except OSError as error:
-        raise StoreError(f"cannot put {target} into {link.parent}: {error.strerror}") from error
-    return True
+        raise StoreError(f"cannot put {source} into {link.parent}: {error.strerror}") from error

@@ -1,7 +1,7 @@
 """A trainer that learns nothing but speaks like `python -m training.wsol`: a script for tests.
 
-It reads every photo of the tags file (so that links that lead nowhere fail), then logs steps at
-`--pace` seconds, validates every tenth, keeps `last.pt`, and stops on SIGTERM after its step.
+It finds and opens the photos as the real one does, logs a step every `--pace` seconds, validates
+every tenth, keeps `last.pt`, and stops on SIGTERM after its step.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from engine.photos import photo_files
 from exports.tags import read_tags
 from exports.whole_files import write_whole
 
@@ -43,7 +44,8 @@ class FakeTrainer:
     def run(self) -> int:
         if not self.arguments.deaf:
             signal.signal(signal.SIGTERM, self._ask)
-        tags = read_tags(self.arguments.tags).labels_of
+        names, _ = photo_files(self.arguments.photos)
+        tags = read_tags(self.arguments.tags, known_files=names).labels_of
         for name in tags:
             Image.open(self.arguments.photos / name).load()
         classes = sorted({label for labels in tags.values() for label in labels})

@@ -15,10 +15,9 @@ import pytest
 
 from annotator import model_commands, training
 from annotator.__main__ import DONE, INTERRUPTED, LEFT_OUT, main
-from annotator.store import Project
 from annotator.training import Trainings
 from tests.annotator.command_line import answer, complaint
-from tests.annotator.trainers import FAKE_TRAINER, PATIENCE, wait_for_end, wait_for_step
+from tests.annotator.trainers import PATIENCE, wait_for_end, wait_for_step
 
 Captured = pytest.CaptureFixture[str]
 
@@ -33,14 +32,8 @@ def wait_for_first(trainings: Trainings, *, step: int) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _fake_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(training.TRAINER, FAKE_TRAINER)
+def _quick(fake_trainer: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_commands, "LOOK_SECONDS", 0.02)
-
-
-@pytest.fixture
-def trainings(project: Project) -> Trainings:
-    return Trainings(project)
 
 
 def test_training_from_the_command_line_ends_with_a_model(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from annotator import training
+from annotator import training_files as files
 from annotator.training import Training, Trainings
+from annotator.training_options import TrainingOptions
 
 FAKE_TRAINER = shlex.join([sys.executable, str(Path(__file__).with_name("fake_trainer.py"))])
 PATIENCE = 60.0  # seconds; a busy machine is no defect
+SLOW = ("--pace", "0.05")  # seconds a step: time to look, and to stop
 
 
 def wait_for(trainings: Trainings, number: int, until: Callable[[Training], bool]) -> Training:
@@ -31,3 +39,26 @@ def wait_for_end(trainings: Trainings, number: int) -> Training:
 def wait_for_step(trainings: Trainings, number: int, step: int) -> Training:
     """Look until it has got so far."""
     return wait_for(trainings, number, lambda found: found.step >= step)
+
+
+def begin(trainings: Trainings, *passed_on: str, epochs: int = 2, **settings: Any) -> int:
+    """Start the fake trainer: ten steps an epoch."""
+    options = TrainingOptions(epochs=epochs)
+    return training.start(trainings.project, options, passed_on=passed_on, **settings)
+
+
+def process_of(folder: Path) -> tuple[int, str]:
+    """Number and identity of the trainer."""
+    note = files.read_note(folder, files.PROCESS)
+    return note["process"], note["identity"]
+
+
+def started(folder: Path) -> dict[str, Any]:
+    """What the trainer said at its start."""
+    value: dict[str, Any] = json.loads((folder / files.LOG).read_text().splitlines()[0])
+    return value
+
+
+def kill(trainings: Trainings, number: int) -> None:
+    """As the system does it when memory runs out."""
+    os.kill(process_of(trainings.get(number).folder)[0], signal.SIGKILL)
