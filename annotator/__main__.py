@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from annotator import __version__, commands, model_commands
+from annotator import __version__, caching, commands, model_commands
 from annotator.exporting import FORMATS, STATUS_CHOICES
 from annotator.training_options import TrainingOptions
 from engine import pipelines
@@ -41,11 +41,13 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(subparsers)
     _add_status(subparsers)
     _add_models(subparsers)
+    _add_cache(subparsers)
     _command(subparsers, "sample", "make the sample project", "annotator sample sample-project")
     return parser
 
 
 Subparsers = argparse._SubParsersAction  # argparse has no public name for it
+_ELSEWHERE = {"train": model_commands, "models": model_commands, "cache": caching}
 
 
 def _command(
@@ -66,8 +68,7 @@ def _command(
     if has_project:
         command.add_argument("project", type=Path, metavar="DIR", help="folder of the project")
     command.add_argument("--json", action="store_true", help="answer with JSON")
-    module = model_commands if name in ("train", "models") else commands
-    command.set_defaults(run=getattr(module, f"run_{name}"))
+    command.set_defaults(run=getattr(_ELSEWHERE.get(name, commands), f"run_{name}"))
     return command
 
 
@@ -245,6 +246,17 @@ def _add_models(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--project", type=Path, metavar="DIR", help="also list the models trained in this project"
     )
+
+
+def _add_cache(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    command = _command(
+        subparsers,
+        "cache",
+        "show, limit or empty the cache of what SAM computed of photos",
+        "annotator cache limit 8",
+        has_project=False,
+    )
+    caching.add_arguments(command)
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -148,8 +148,11 @@ class EmbeddingStore:
         """How much lies there now."""
         return _usage(self._files())
 
-    def set_limit(self, limit_bytes: int) -> None:
-        """From now on at most this much, for all who open the folder; OptionError if negative."""
+    def set_limit(self, limit_bytes: int) -> Usage:
+        """From now on at most this much, for all who open the folder; how much had to go.
+
+        OptionError if it is negative or the folder cannot be written to.
+        """
         if limit_bytes < 0:
             raise OptionError(f"the cache cannot be limited to {limit_bytes} bytes; 0 turns it off")
         beside = self.folder / f".{uuid.uuid4().hex}{_PART}"
@@ -163,7 +166,7 @@ class EmbeddingStore:
                 f"set XDG_CACHE_HOME to a folder that can be written"
             ) from error
         self.limit_bytes = limit_bytes
-        self._trim()
+        return self.clean()
 
     # -- inside ------------------------------------------------------------------------------
 
