@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -151,6 +151,12 @@ def neighbours(ids: Sequence[int], image_id: int) -> tuple[int | None, int | Non
     is_listed = at < len(ids) and ids[at] == image_id
     after = at + 1 if is_listed else at
     return (ids[at - 1] if at > 0 else None, ids[after] if after < len(ids) else None)
+
+
+def following(ids: Sequence[int], image_id: int, count: int) -> list[int]:
+    """Up to so many ids behind a photo, which need not pass the filter itself (any more)."""
+    after = bisect_right(ids, image_id)
+    return list(ids[after : after + count])
 
 
 def first_to_show(view: View, chosen: Filter) -> int | None:

@@ -44,6 +44,7 @@ CODES = {
     StoreError: "store",
 }
 LONGEST_PAGE = 500  # photos of the filmstrip that one answer may carry
+AHEAD = 8  # photos behind the one on screen that are prepared; a SAM needs a minute for them
 
 
 class Operations:
@@ -195,13 +196,14 @@ class Operations:
             if image_id is None:
                 return {**base, "photo": None, "instances": [], "tags": [], "notes": []}
             photo, ids = view.photo(image_id), view.category_ids()
+            listed = listing.photo_ids(view, chosen)
             answer = {
                 **base,
                 **_history(view, image_id),
                 "photo": photo.id,
                 "name": photo.file_name,
                 "image": self._image(project, photo),
-                "nav": self._nav(project, view, photo, chosen),
+                "nav": self._nav(project, view, photo, listed),
                 "tags": [ids[tag] for tag in view.tags(image_id)],
                 "instances": [_instance(one, ids) for one in view.instances(image_id)],
                 "evidence": _evidence(evidence.overlays(view, image_id)),
@@ -210,11 +212,10 @@ class Operations:
         answer["notes"] = [*photo.notes, *([problem] if problem else [])]
         with project.write() as transaction:
             transaction.set_setting("position", photo.id)
-        self._session_of(project).prepare(photo.id, answer["nav"]["next"])
+        self._session_of(project).prepare(photo.id, *listing.following(listed, photo.id, AHEAD))
         return answer
 
-    def _nav(self, project: Project, view: View, photo: Photo, chosen: Filter) -> Answer:
-        ids = listing.photo_ids(view, chosen)
+    def _nav(self, project: Project, view: View, photo: Photo, ids: list[int]) -> Answer:
         before, after = listing.neighbours(ids, photo.id)
         following = None if after is None else self._image(project, view.photo(after))["url"]
         return {

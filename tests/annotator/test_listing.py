@@ -75,6 +75,14 @@ def test_neighbours_also_of_a_photo_that_left_the_list(
     assert listing.neighbours([10, 20, 30], at) == expected
 
 
+@pytest.mark.parametrize(
+    ("at", "expected"), [(10, [20, 30]), (15, [20, 30]), (20, [30, 40]), (40, []), (50, [])]
+)
+def test_what_follows_also_of_a_photo_that_left_the_list(at: int, expected: list[int]) -> None:
+    assert listing.following([10, 20, 30, 40], at, 2) == expected
+    assert listing.following([], at, 2) == []
+
+
 def test_neighbours_in_an_empty_list() -> None:
     assert listing.neighbours([], 7) == (None, None)
 

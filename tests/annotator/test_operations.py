@@ -20,6 +20,7 @@ from annotator.assist import Assistant
 from annotator.session import ReviewSession
 from annotator.store import Project
 from annotator.ui.operations import OPERATIONS, Operations
+from annotator.views import Photo
 from annotator.workspace import Workspace
 from engine.geometry import mask_to_rle
 from engine.types import Candidate, Evidence, Prompts, RankedMask, Rle, Source
@@ -90,6 +91,25 @@ def test_opening_shows_the_photo_with_everything_on_it(page: Page) -> None:
         "next_url": full["nav"]["next_url"],
     }
     assert (full["can_undo"], full["can_redo"]) == (False, False)
+
+
+def test_the_photo_that_opens_is_prepared_first_then_those_that_follow_in_review_order(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def note(_: Assistant, project: Project, wanted: list[Photo]) -> None:
+        asked.append([photo.file_name for photo in wanted])
+
+    monkeypatch.setattr(Assistant, "prefetch", note)
+    page.send("open")
+    page.send("open", photo=3)
+    page.send("open", photo=4)
+    assert asked == [
+        ["a.png", "b.png", "c.png", "été/写真.png"],
+        ["c.png", "été/写真.png"],
+        ["été/写真.png"],
+    ]
 
 
 def test_an_edit_answers_with_what_changed_only(page: Page) -> None:
