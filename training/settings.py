@@ -56,6 +56,7 @@ class Settings:
     preset: str
     recipe: Recipe
     network: Mapping[str, Any]  # every option of the network
+    weights: Path | None = None  # of an earlier training, or of DeiT or torchvision (.pth)
     truth: Path | None = None  # COCO with boxes of the held-out photos
     val_share: float = 0.2  # of the photos, by their names
     val_list: Path | None = None  # or just these: a text file with a name a line
@@ -145,6 +146,7 @@ def parse(arguments: list[str]) -> Settings:
         tags=given.tags,
         out=given.out,
         **given_to,
+        weights=given.weights,
         truth=given.truth,
         val_share=given.val_share,
         val_list=given.val_list,
@@ -167,6 +169,9 @@ def _parser(model: str) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--model", choices=list(PRESETS), default="gtformer")
     parser.add_argument("--preset", choices=list(PRESETS[model]), default="small")
+    parser.add_argument(
+        "--weights", type=Path, help="begin with a model.safetensors, or a published .pth"
+    )
     parser.add_argument("--truth", type=Path, help="COCO file with true boxes, for validation")
     parser.add_argument("--val-share", type=float, default=0.2, help="share of photos held out")
     parser.add_argument("--val-list", type=Path, help="text file: the photos that are held out")

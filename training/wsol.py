@@ -12,7 +12,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -22,11 +21,11 @@ import torch
 from torch import nn
 
 from engine.errors import AnnotatorError, JobError
-from engine.localizers import build
 from engine.localizers.saved import LocalizerCard, save_localizer
 from engine.options import as_dict
 from exports.whole_files import write_whole
 from training.batches import Plan, batches
+from training.beginnings import make_network
 from training.endings import EndingTold, stop_signals
 from training.log import Event, RunLog
 from training.loop import Hooks, Stopped, Training, run
@@ -36,7 +35,6 @@ from training.reading import ReadData, discard_pixels, read_data
 from training.settings import Settings, parse, presets_as_json
 from training.state import NAME as STATE
 from training.state import Progress, load_state, save_state
-from training.transforms import Augmentation
 from training.validation import BoxRule, validate
 
 MODEL = "model.safetensors"
@@ -70,48 +68,25 @@ def _train(
     progress: Progress,
     stop_asked: Callable[[], bool],
 ) -> None:
-    recipe, machine = settings.recipe, settings.machine
+    machine = settings.machine
     data = read_data(settings, group, lambda: _check(stop_asked))
-    plan = Plan.fitting(
-        len(data.training),
-        batch=recipe.batch,
-        seed=machine.seed,
-        rank=group.rank,
-        processes=group.count,
-    )
-    network = _network(settings, len(data.tagged.classes)).to(group.device)
-    fast: list[str] = getattr(network, "fast_parameters", list)()
-    training = Training(
-        network=network,
-        optimiser=make_optimiser(network, recipe, fast_parameters=frozenset(fast)),
-        recipe=recipe,
-        plan=plan,
-        group=group,
-        multi_label=data.tagged.multi_label,
-        amp=machine.amp and group.device.type == "cuda",
-        stop_asked=stop_asked,
-    )
+    training = _training(settings, data, group, stop_asked)
     fingerprint = _fingerprint(settings, data)
-    found = load_state(settings.out, network, training.optimiser, fingerprint=fingerprint)
+    found = load_state(settings.out, training.network, training.optimiser, fingerprint=fingerprint)
     vars(progress).update(vars(found))
     _log_start(log, settings, data, training, progress)
-    made = batches(
-        data.training,
-        data.tagged.targets(data.tagged.training),
-        plan,
-        Augmentation(
-            image_size=recipe.image_size,
-            flip=recipe.flip,
-            smallest_crop=recipe.smallest_crop,
-            colour=recipe.colour,
-        ),
-        first_step=progress.step,
-        last_step=training.steps,
-        workers=machine.workers,
-    )
     hooks = Hooks(
         save=functools.partial(_save, settings, training, fingerprint),
         close_epoch=functools.partial(_close_epoch, settings, data, training, log),
+    )
+    made = batches(
+        data.training,
+        data.tagged.targets(data.tagged.training),
+        training.plan,
+        settings.recipe.augmentation,
+        first_step=progress.step,
+        last_step=training.steps,
+        workers=machine.workers,
     )
     with contextlib.closing(made):
         run(
@@ -128,6 +103,32 @@ def _train(
         discard_pixels(settings)
     seconds = round(progress.seconds, 3)
     log.write("done", step=progress.step, metrics=progress.kept_metrics, seconds=seconds)
+
+
+def _training(
+    settings: Settings, data: ReadData, group: ProcessGroup, stop_asked: Callable[[], bool]
+) -> Training:
+    recipe = settings.recipe
+    plan = Plan.fitting(
+        len(data.training),
+        batch=recipe.batch,
+        seed=settings.machine.seed,
+        rank=group.rank,
+        processes=group.count,
+    )
+    goes_on = (settings.out / STATE).exists()
+    network = make_network(settings, data.tagged.classes, goes_on=goes_on, device=group.device)
+    fast: list[str] = getattr(network, "fast_parameters", list)()
+    return Training(
+        network=network,
+        optimiser=make_optimiser(network, recipe, fast_parameters=frozenset(fast)),
+        recipe=recipe,
+        plan=plan,
+        group=group,
+        multi_label=data.tagged.multi_label,
+        amp=settings.machine.amp and group.device.type == "cuda",
+        stop_asked=stop_asked,
+    )
 
 
 def _claim(settings: Settings, group: ProcessGroup) -> None:
@@ -148,22 +149,6 @@ def _claim(settings: Settings, group: ProcessGroup) -> None:
     group.wait()
 
 
-def _network(settings: Settings, classes: int) -> nn.Module:
-    torch.manual_seed(settings.machine.seed)
-    if settings.machine.device != "cpu" and torch.cuda.is_available():
-        torch.backends.cudnn.deterministic = True
-    options = dict(settings.network)
-    if (settings.out / STATE).exists():
-        options["pretrained"] = False  # the state holds better ones
-    network = build(settings.model, num_classes=classes, **options)
-    if settings.recipe.linear_gain and not settings.network["pretrained"]:
-        for module in network.modules():
-            if isinstance(module, nn.Linear):
-                spread = settings.recipe.linear_gain / math.sqrt(module.in_features)
-                nn.init.trunc_normal_(module.weight, std=spread, a=-2 * spread, b=2 * spread)
-    return network
-
-
 def _fingerprint(settings: Settings, data: ReadData) -> str:
     """Of everything that decides what the network becomes."""
     recipe = {name: value for name, value in as_dict(settings.recipe).items() if name != "keep"}
@@ -171,6 +156,7 @@ def _fingerprint(settings: Settings, data: ReadData) -> str:
         "model": settings.model,
         "network": dict(settings.network),
         "recipe": recipe,
+        "weights": None if settings.weights is None else settings.weights.name,
         "seed": settings.machine.seed,
         "classes": list(data.tagged.classes),
         "multi_label": data.tagged.multi_label,
