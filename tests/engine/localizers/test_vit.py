@@ -160,6 +160,13 @@ def test_stochastic_depth_acts_in_training_alone() -> None:
     assert not torch.equal(shaken[0], shaken[1])
 
 
+def test_stochastic_depth_grows_evenly_from_none_to_its_rate() -> None:
+    network = small("tscam", drop_path=0.2)
+    rates = [block.drop_path for block in network.blocks]
+    assert rates == pytest.approx([0.0, 0.05, 0.1, 0.15, 0.2])
+    assert small("tscam", drop_path=0.2, depth=1).blocks[0].drop_path == 0
+
+
 def test_without_stochastic_depth_training_mode_answers_the_same() -> None:
     network = small("gtformer", drop_path=0.0)
     images = photos()
