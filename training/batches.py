@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -54,13 +55,18 @@ class Plan:
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """All photo numbers once; epochs count from 0 here."""
-        return np.random.default_rng((self.seed, epoch)).permutation(self.photos)
+        return _order(self.photos, self.seed, epoch)
 
     def numbers(self, step: int) -> NDArray[np.int64]:
         """The photos of this process in a step; steps count from 0."""
         epoch, place = divmod(step, self.steps_an_epoch)
         chosen = self.order(epoch)[place * self.batch : (place + 1) * self.batch]
         return chosen[self.rank :: self.processes]
+
+
+@lru_cache(maxsize=4)
+def _order(photos: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(photos)
 
 
 @dataclass(frozen=True, eq=False)

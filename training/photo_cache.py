@@ -50,7 +50,8 @@ class PhotoCache:
     file_names: tuple[str, ...]
     sha256: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]  # name and reason of those that were left out
-    pixels: NDArray[np.uint8] | None  # (n, side, side, 3); None: decoded at every use
+    pixels: NDArray[np.uint8] | None  # (all, side, side, 3); None: decoded at every use
+    rows: tuple[int, ...]  # where in the pixels each readable photo lies
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -58,7 +59,7 @@ class PhotoCache:
     def __getitem__(self, number: int) -> Image:
         """(side, side, 3); PhotoError where an unkept photo broke since it was first read."""
         if self.pixels is not None:
-            return self.pixels[number]
+            return self.pixels[self.rows[number]]
         return self.view.of(load(self.folder / self.file_names[number]))
 
 
@@ -103,8 +104,6 @@ def prepare(
     pixels: NDArray[np.uint8] | None = None
     if index["kept"]:
         pixels = np.load(pixel_file, mmap_mode="r")
-        if len(good) < len(file_names):
-            pixels = pixels[good]
     return PhotoCache(
         folder=folder,
         view=view,
@@ -116,6 +115,7 @@ def prepare(
             if "problem" in entry
         ),
         pixels=pixels,
+        rows=tuple(good),
     )
 
 

@@ -28,6 +28,10 @@ class ReadData:
     truth: Truth | None
     hash: str
 
+    def _trained_classes(self) -> set[str]:
+        numbers = {number for photo in self.tagged.training for number in photo.classes}
+        return {self.tagged.classes[number] for number in numbers}
+
     @property
     def left_out(self) -> dict[str, Any]:
         """Counts of what is not trained on, and the first reasons."""
@@ -36,6 +40,7 @@ class ReadData:
             "without_tags": self.tagged.without_tags,
             "odd_lines": self.tagged.unknown_lines,
             "unreadable": len(unreadable),
+            "classes_without_photos": sorted(set(self.tagged.classes) - self._trained_classes()),
             "reasons": [reason for _, reason in unreadable[:20]],
         }
 

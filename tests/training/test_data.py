@@ -255,6 +255,18 @@ def test_kept_pixels_are_those_of_the_photos_and_are_read_once(tmp_path: Path) -
     assert len(looked) == 4
 
 
+def test_a_broken_photo_is_left_out_and_the_others_keep_their_pixels(tmp_path: Path) -> None:
+    tags = dict.fromkeys(("a.png", "b.png", "c.png"), ("a",))
+    photos = make_photos(tmp_path / "photos", tags, side=36)
+    (photos / "b.png").write_bytes(b"broken")
+    options = {"place": tmp_path / "kept", "workers": 2, "byte_limit": 10**6}
+    for _ in range(2):  # read, and taken over
+        cache = prepare(photos, list(tags), View(36, 36), **options)
+        assert cache.file_names == ("a.png", "c.png")
+        assert [name for name, _ in cache.unreadable] == ["b.png"]
+        assert np.array_equal(cache[1], np.asarray(Image.open(photos / "c.png")))
+
+
 def test_no_photos_at_all_are_kept_too(tmp_path: Path) -> None:
     options = {"place": tmp_path / "kept", "workers": 1, "byte_limit": 10**6}
     assert len(prepare(tmp_path, [], View(8, 8), **options)) == 0

@@ -145,6 +145,7 @@ def test_photos_without_tags_and_broken_ones_are_counted_and_left_out(tmp_path: 
     assert left_out["without_tags"] == 1
     assert left_out["unreadable"] == 1
     assert "写真 0.png" in left_out["reasons"][0]
+    assert left_out["classes_without_photos"] == []
 
 
 def test_a_folder_of_broken_photos_alone_is_refused(tmp_path: Path) -> None:
