@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from annotator import exporting, intake, listing, runs, suggest
+from annotator import exporting, intake, listing, pipeline_options, runs, suggest
 from annotator.answers import answer, first, opened, progress_bar
 from annotator.evaluation import evaluate
 from annotator.model_commands import training_lines
@@ -19,7 +19,7 @@ from annotator.store import Project
 from annotator.workspace import Workspace
 from engine import pipelines
 from engine.errors import AnnotatorError, OptionError
-from engine.options import flag_of, from_arguments
+from engine.options import as_dict, flag_of, from_arguments
 
 
 def actor() -> str:
@@ -132,7 +132,8 @@ def run_suggest(arguments: argparse.Namespace) -> bool:
 def _find_or_start(project: Project, arguments: argparse.Namespace) -> int:
     name = arguments.pipeline
     _refuse_options_of_others(name, arguments)
-    options = asdict(from_arguments(pipelines.PIPELINES[name].options, arguments))
+    options = as_dict(from_arguments(pipelines.PIPELINES[name].options, arguments))
+    options = pipeline_options.with_defaults(project, name, options)
     with project.write() as transaction:
         unfinished = runs.resumable(transaction, pipeline=name, options=options)
         if unfinished is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +21,7 @@ from typing import Any
 
 import cv2
 
-from annotator import runs
+from annotator import pipeline_options, runs
 from annotator.store import Project
 from engine import photos, pipelines
 from engine.errors import AnnotatorError, JobError, StoreError
@@ -53,20 +54,44 @@ class Outcome:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What a worker process needs to know before its first photo."""
+
+    pipeline: str
+    options: dict[str, Any]
+    niceness: int
+    threads: int  # for one network; several processes share the cores
+
+
 _pipeline: pipelines.Pipeline | None = None  # of this process; see `_begin`
+_refusal: AnnotatorError | None = None  # why there is none
 
 
-def _begin(name: str, options: dict[str, Any], niceness: int) -> None:
+def _begin(beginning: Beginning) -> None:
     global _pipeline
-    os.nice(niceness)
-    cv2.setNumThreads(1)  # the processes share the cores already
-    _pipeline = pipelines.build(name, options)
+    os.nice(beginning.niceness)
+    cv2.setNumThreads(1)  # its pieces of work are too small to share
+    _pipeline = pipelines.build(beginning.pipeline, beginning.options)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(beginning.threads)
 
 
-def _begin_beside(name: str, options: dict[str, Any], niceness: int) -> None:
+def _begin_beside(beginning: Beginning) -> None:
     """`_begin` of a process that serves another one, and ends with it."""
+    global _refusal
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _begin(name, options, niceness)
+    try:
+        _begin(beginning)
+    except AnnotatorError as error:
+        _refusal = error  # a pool would only say that a process died
+
+
+def _threads_each(processes: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // max(1, processes))
 
 
 def _end_with_parent() -> None:
@@ -78,6 +103,8 @@ def _end_with_parent() -> None:
 
 
 def _work(task: Task) -> Outcome:
+    if _refusal is not None:
+        raise _refusal
     assert _pipeline is not None
     started = time.perf_counter()
     try:
@@ -119,8 +146,9 @@ def work_on(
         ]
     status, message = runs.FAILED, "the worker stopped unexpectedly; resume it"
     try:
-        begin = (run.pipeline, run.options, niceness)
-        with _beating(project, run_id), _outcomes(tasks, begin, processes) as outcomes:
+        options = pipeline_options.located(project, run.options)
+        beginning = Beginning(run.pipeline, options, niceness, _threads_each(processes))
+        with _beating(project, run_id), _outcomes(tasks, beginning, processes) as outcomes:
             status = _store(project, run_id, outcomes, on_progress)
         message = ""
     except AnnotatorError as error:
@@ -187,17 +215,17 @@ def _beating(project: Project, run_id: int) -> Iterator[None]:
 
 @contextmanager
 def _outcomes(
-    tasks: list[Task], begin: tuple[str, dict[str, Any], int], processes: int
+    tasks: list[Task], beginning: Beginning, processes: int
 ) -> Iterator[Iterator[Outcome]]:
     """The outcomes as they come, from this process or from several."""
     if processes <= 1:
-        _begin(*begin)
+        _begin(beginning)
         yield (_work(task) for task in tasks)
         return
     # Forking a process that has started threads can deadlock, so begin anew.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_begin_beside, initargs=begin
+        processes, mp_context=context, initializer=_begin_beside, initargs=(beginning,)
     )
     try:
         yield _spread(pool, tasks, ahead=2 * processes)
