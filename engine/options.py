@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import math
 import types
 from collections.abc import Callable, Collection, Mapping
@@ -86,6 +87,48 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any]) -> T:
             raise OptionError(f"option {name!r} got {value!r}; allowed: {_allowed(kind)}")
         values[name] = fitted
     return cls(**values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Knob:
+    """One option as a form shows it."""
+
+    name: str
+    kind: type  # bool, int, float or str; that of the entries where it is a list
+    default: Any
+    help: str
+    choices: tuple[Any, ...] = ()  # empty where any value of the kind will do
+    is_list: bool = False
+    may_be_none: bool = False
+
+
+def knobs_of(cls: type[Any]) -> list[Knob]:
+    """Every field with what a form needs to know of it, in the order of the class.
+
+    What the class writes itself goes before what it only inherits.
+    """
+    described = _described(cls)
+    own = [name for name in inspect.get_annotations(cls) if name in described]
+    texts = {one.name: str(one.metadata.get("help", "")) for one in dataclasses.fields(cls)}
+    knobs = []
+    for name in dict.fromkeys([*own, *described]):
+        kind, default = described[name]
+        plain, may_be_none = _without_none(kind)
+        item = _item_of_tuple(plain)
+        plain = plain if item is None else item
+        choices = get_args(plain) if get_origin(plain) is Literal else ()
+        knobs.append(
+            Knob(
+                name,
+                kind=type(choices[0]) if choices else plain,
+                default=default,
+                help=texts[name],
+                choices=choices,
+                is_list=item is not None,
+                may_be_none=may_be_none,
+            )
+        )
+    return knobs
 
 
 # What a field may be ---------------------------------------------------------------------------

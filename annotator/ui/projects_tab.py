@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from annotator import intake, jobs, listing, runs
+from annotator import intake, jobs, listing, pipeline_options, runs
 from annotator.store import Project
 from annotator.ui import render
+from annotator.ui.pipeline_form import PipelineForm
+from annotator.views import View
 from annotator.workspace import Workspace, key_of
-from engine import pipelines
+from engine import pipelines, pro2sam, segmenters
 from engine.errors import AnnotatorError, OptionError
 from engine.photos import photo_files
 
@@ -31,6 +32,7 @@ class ProjectsTab:
     def __init__(self, workspace: Workspace, key: gr.State, *, actor: str) -> None:
         self._workspace = workspace
         self._actor = actor
+        self.form = PipelineForm()
         with gr.Row(equal_height=False, elem_classes="t2-page"):
             with gr.Column(scale=3, min_width=420):
                 self.current = gr.Column(visible=False, elem_classes="t2-panel")
@@ -47,21 +49,25 @@ class ProjectsTab:
         self.title = gr.HTML(padding=False)
         self.progress = gr.HTML(elem_id="run-progress", padding=False)
         with gr.Row():
-            self.pipeline = gr.Dropdown(
-                sorted(pipelines.PIPELINES), value=pipelines.DEFAULT, label="Pipeline", scale=2
-            )
+            self.form.build_choice(scale=2)
             self.start = gr.Button(PROPOSE, variant="primary", elem_id="start-run", scale=3)
             self.stop = gr.Button("Stop", elem_id="stop-run", scale=1)
+        self.form.build_options()
         self.timer = gr.Timer(TICK_SECONDS, active=False)
         self.run_outputs = [self.progress, self.start, self.stop, self.timer]
+        self.inputs = [key, *self.form.components]
         hidden: dict[str, Any] = {"show_progress": "hidden"}
-        self.start.click(self._start, [key, self.pipeline], self.run_outputs, **hidden)
-        self.stop.click(self._stop, [key], self.run_outputs, **hidden)
-        self.timer.tick(self.run_state, [key], self.run_outputs, **hidden)
+        self.start.click(self._start, self.inputs, self.run_outputs, **hidden)
+        self.stop.click(self._stop, self.inputs, self.run_outputs, **hidden)
+        self.timer.tick(self.run_state, self.inputs, self.run_outputs, **hidden)
+        for field in self.form.components:  # `input` comes from a person, unlike `change`
+            field.input(
+                self.run_state, self.inputs, self.run_outputs, trigger_mode="always_last", **hidden
+            )
 
-    def _start(self, key: str, pipeline: str) -> list[Any]:
+    def _start(self, key: str, *chosen: Any) -> list[Any]:
         def begin(project: Project) -> None:
-            options = asdict(pipelines.PIPELINES[pipeline].options())
+            pipeline, options = self._wanted(project, chosen)
             with project.write() as transaction:
                 run = runs.resumable(transaction, pipeline=pipeline, options=options)
                 run_id = run.id if run else None
@@ -74,67 +80,119 @@ class ProjectsTab:
                     )
             jobs.start_worker(project, run_id)
 
-        return self._then_state(key, begin)
+        return self._then_state(key, begin, chosen)
 
-    def _stop(self, key: str) -> list[Any]:
+    def _wanted(self, project: Project, chosen: Sequence[Any]) -> tuple[str, dict[str, Any]]:
+        pipeline, options = self.form.read(chosen)
+        return pipeline, pipeline_options.with_defaults(project, pipeline, options)
+
+    def _stop(self, key: str, *chosen: Any) -> list[Any]:
         def stop(project: Project) -> None:
             with project.read() as view:
                 newest = next(iter(runs.all_runs(view)), None)
             if newest is not None:
                 runs.cancel(project, newest.id)
 
-        return self._then_state(key, stop)
+        return self._then_state(key, stop, chosen)
 
-    def _then_state(self, key: str, act: Callable[[Project], None]) -> list[Any]:
+    def _then_state(
+        self, key: str, act: Callable[[Project], None], chosen: Sequence[Any]
+    ) -> list[Any]:
         try:
             act(self._workspace.get(key))
         except AnnotatorError as error:
             gr.Warning(str(error))
-        return self.run_state(key)
+        return self.run_state(key, *chosen)
 
-    def run_state(self, key: str | None) -> list[Any]:
-        """The run panel as the store has it: progress, both buttons, whether to look again."""
+    def run_state(self, key: str | None, *chosen: Any) -> list[Any]:
+        """The run panel as the store has it: progress, both buttons, whether to look again.
+
+        ``chosen`` are the values of the form; without them it shows what the newest run used.
+        """
         if key is None:
             return [gr.skip(), gr.skip(), gr.skip(), gr.Timer(active=False)]
         try:
-            with self._workspace.get(key).read() as view:
+            project = self._workspace.get(key)
+            with project.read() as view:
                 newest = next(iter(runs.all_runs(view)), None)
                 left = listing.counts(view)["empty"]
+                resumes = self._resumes(project, view, newest, chosen)
         except AnnotatorError as error:  # busy, or gone: say so, and do not ask every second
             idle = gr.Button(interactive=False)
             return [render.notice(str(error)), gr.Button(PROPOSE), idle, gr.Timer(active=False)]
         is_busy = newest is not None and newest.status in (runs.RUNNING, runs.WAITING)
-        resumes = newest is not None and not is_busy and newest.is_resumable
         return [
             render.run_progress(newest, photos_left=left),
-            gr.Button(RESUME if resumes else PROPOSE, interactive=not is_busy),
+            gr.Button(RESUME if resumes and not is_busy else PROPOSE, interactive=not is_busy),
             gr.Button(interactive=is_busy),
             gr.Timer(active=is_busy),
         ]
+
+    def _resumes(
+        self, project: Project, view: View, newest: runs.Run | None, chosen: Sequence[Any]
+    ) -> bool:
+        """Whether starting now would go on with a run that was stopped."""
+        if newest is None or not chosen:
+            return newest is not None and newest.is_resumable
+        try:
+            pipeline, options = self._wanted(project, chosen)
+        except OptionError:
+            return False  # a value that is typed just now; starting with it says what is wrong
+        return runs.resumable(view, pipeline=pipeline, options=options) is not None
+
+    def _fill_form(self, key: str | None) -> list[Any]:
+        """The form as the newest run had it, so that a reload changes nothing."""
+        pipeline, options, names = pipelines.DEFAULT, dict[str, Any](), dict[str, list[str]]()
+        try:
+            if key is not None:
+                project = self._workspace.get(key)
+                names = _names(project)
+                with project.read() as view:
+                    newest = next(iter(runs.all_runs(view)), None)
+                if newest is not None:
+                    pipeline, options = newest.pipeline, newest.options
+        except AnnotatorError:
+            return self.form.filled(pipelines.DEFAULT, {}, {})  # `run_state` says what is wrong
+        return self.form.filled(pipeline, options, names)
 
     # -- the list ----------------------------------------------------------------------------
 
     def show(self, key: str | None, name: str | None) -> list[Any]:
         """Everything of the tab for the current project and its name; see `outputs`."""
+        title = f'<h2 class="t2-title">{render.escape(name or "")}</h2>'
         return [
             gr.Column(visible=key is not None),
-            f'<h2 class="t2-title">{render.escape(name or "")}</h2>',
-            render.cards([self._card(folder) for folder in self._workspace.folders()], current=key),
+            title,
+            self._all_cards(key),
             *self.run_state(key),
+            *self._fill_form(key),
         ]
 
-    def look_again(self, key: str | None) -> list[Any]:
-        """`show` for a tab that is opened again."""
+    def look_again(self, key: str | None, *chosen: Any) -> list[Any]:
+        """`show` for a tab that is opened again; what was chosen stays, there may be more names."""
         # A page opens its first tab before it has loaded, and this answer may be the later one.
         if key is None:
             return [gr.skip() for _ in self.outputs]
-        shown = self.show(key, None)
-        return [shown[0], gr.skip(), *shown[2:]]
+        try:
+            offered = self.form.offered(_names(self._workspace.get(key)))
+        except AnnotatorError:
+            offered = [gr.skip() for _ in chosen]  # `run_state` says what is wrong
+        here = gr.Column(visible=True)
+        return [here, gr.skip(), self._all_cards(key), *self.run_state(key, *chosen), *offered]
+
+    def _all_cards(self, key: str | None) -> str:
+        return render.cards(
+            [self._card(folder) for folder in self._workspace.folders()], current=key
+        )
 
     @property
     def outputs(self) -> list[Any]:
         """The components that `show` fills."""
-        return [self.current, self.title, self.cards, *self.run_outputs]
+        return [
+            *(self.current, self.title, self.cards),
+            *self.run_outputs,
+            *self.form.components,
+        ]
 
     def _card(self, folder: Path) -> render.ProjectCard:
         key = key_of(folder)
@@ -244,6 +302,14 @@ class ProjectsTab:
         if report.refused:
             gr.Info(f"{len(report.refused)} files could not be opened; annotator status lists them")
         return "", f"?project={key}&tab=projects"
+
+
+def _names(project: Project) -> dict[str, list[str]]:
+    """What the options that name a model or a segmenter can be, whichever pipeline has them."""
+    return {
+        "localizer": pipeline_options.localizer_names(project),
+        "segmenter": [pro2sam.AUTO, *segmenters.available()],
+    }
 
 
 def _path(text: str) -> Path:

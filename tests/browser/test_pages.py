@@ -308,3 +308,63 @@ def test_every_page_opens_without_errors_in_both_schemes(
     )
     assert (max(brightness[:3]) < 100) == (scheme == "dark")
     visit.assert_clean()
+
+
+# -- pipelines and their options -----------------------------------------------------------------
+
+
+def choose_pro2sam(page: Page) -> None:
+    page.locator("#pipeline input").click()
+    page.get_by_role("option", name="pro2sam").click()
+    page.locator("#pipeline-options > button").click()
+    expect(page.locator("#option-pro2sam-mode")).to_be_visible()
+    expect(page.locator("#option-classical-working-side")).not_to_be_visible()
+
+
+def pick(page: Page, option: str, value: str) -> None:
+    page.locator(f"#option-pro2sam-{option} input").click()
+    page.get_by_role("option", name=value, exact=True).click()
+
+
+def test_a_pipeline_is_chosen_with_its_options_and_a_reload_shows_them(
+    pages: Server, context: BrowserContext, tmp_path: Path
+) -> None:
+    key = key_of(tmp_path / "cats")
+    visit = Visit(context, pages)
+    page = visit.go(f"?project={key}&tab=projects")
+    choose_pro2sam(page)
+    pick(page, "localizer", "saliency")
+    pick(page, "segmenter", "classical")
+    pick(page, "rule", "iou")
+    page.locator("#option-pro2sam-tau-b input").fill("0.25")
+    page.locator("#start-run").click()
+    run = page.locator("#run-progress .t2-run")
+    expect(run).to_have_attribute("data-status", "done", timeout=PATIENCE)
+    expect(run).to_contain_text("pipeline pro2sam")
+    project = Project.open(tmp_path / "cats")
+    with project.read() as view:
+        (row,) = view.connection.execute(select(schema.run)).all()
+        source = view.instances(1)[0].source
+    project.close()
+    used = {name: row.options[name] for name in ("localizer", "segmenter", "rule", "tau_b")}
+    assert (row.pipeline, source.pipeline) == ("pro2sam", "pro2sam")
+    assert used == {"localizer": "saliency", "segmenter": "classical", "rule": "iou", "tau_b": 0.25}
+    page.reload()
+    expect(page.locator("#pipeline input")).to_have_value("pro2sam")
+    page.locator("#pipeline-options > button").click()
+    expect(page.locator("#option-pro2sam-rule input")).to_have_value("iou")
+    expect(page.locator("#option-pro2sam-tau-b input")).to_have_value("0.25")
+    visit.assert_clean()
+
+
+def test_an_option_out_of_its_range_is_told_and_starts_nothing(
+    pages: Server, context: BrowserContext, tmp_path: Path
+) -> None:
+    visit = Visit(context, pages)
+    page = visit.go(f"?project={key_of(tmp_path / 'cats')}&tab=projects")
+    choose_pro2sam(page)
+    page.locator("#option-pro2sam-tau-b input").fill("7")
+    page.locator("#start-run").click()
+    expect(page.get_by_text("tau_b must lie in [0, 1), got 7")).to_be_visible()
+    expect(page.locator("#run-progress")).to_contain_text("Nothing proposed yet")
+    visit.assert_clean()

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import OptionError
-from engine.options import add_arguments, as_dict, defaults_of, from_arguments, from_dict
+from engine.options import (
+    Knob,
+    add_arguments,
+    as_dict,
+    defaults_of,
+    from_arguments,
+    from_dict,
+    knobs_of,
+)
 
 
 @dataclass(frozen=True)
@@ -208,3 +216,28 @@ class Either:
 def test_a_field_that_no_flag_can_hold_is_a_programming_error(cls: type[Any]) -> None:
     with pytest.raises(TypeError, match="an option cannot be"):
         add_arguments(argparse.ArgumentParser(), cls)
+
+
+def test_a_form_is_told_kind_default_help_and_choices_of_every_field() -> None:
+    assert knobs_of(Knobs) == [
+        Knob("tau_b", float, 0.2, "cut of the map, 20 % by default"),
+        Knob("top", int, 5, ""),
+        Knob("rule", str, "any4", "", choices=("any4", "mean")),
+        Knob("flip", bool, True, ""),
+        Knob("name", str, "", ""),
+        Knob("seed", int, None, "", may_be_none=True),
+        Knob("way", str, None, "", choices=("left", "right"), may_be_none=True),
+        Knob("sure", bool, None, "", may_be_none=True),
+        Knob("levels", float, (0.5, 0.7), "", is_list=True),
+    ]
+
+
+def test_a_form_begins_with_what_the_class_itself_says() -> None:
+    @dataclass(frozen=True)
+    class More(Knobs):
+        way: Literal["left", "right"] | None = "left"
+        extra: int = 1
+
+    names = [knob.name for knob in knobs_of(More)]
+    assert names[:3] == ["way", "extra", "tau_b"]
+    assert sorted(names) == sorted([*(knob.name for knob in knobs_of(Knobs)), "extra"])
