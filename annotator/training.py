@@ -7,12 +7,7 @@ still there. So a killed server, a killed trainer and a second window all see th
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import subprocess
-import sys
-import threading
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -20,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from annotator import models, processes
+from annotator import models, processes, trainer
 from annotator import training_files as files
 from annotator.store import Project, now
 from annotator.training_log import TrainingLog
@@ -32,8 +27,6 @@ DONE, STOPPED, FAILED, INTERRUPTED = "done", "stopped", "failed", "interrupted"
 ACTIVE = frozenset({WAITING, RUNNING, STOPPING})
 
 KILL_AFTER_SECONDS = 20.0  # from the first Stop on, a second one kills: a step may take so long
-TRAINER = "TAG2MASK_TRAINER"  # environment variable: another command, for example with torchrun
-PACKAGES = Path(__file__).resolve().parent.parent  # where the trainer's package lies as well
 
 _NAME = re.compile(r"\w[\w .()+-]{0,99}")
 _COMPLAINT = re.compile(r"^([\w.]+: error|[\w.]*(Error|Exception)):")
@@ -59,6 +52,7 @@ class Training:
     seconds_a_step: float | None
     seconds_left: float | None
     metrics: dict[str, float]
+    stop_asked_at: float | None  # seconds since the epoch, while it is stopping
 
     @property
     def is_active(self) -> bool:
@@ -69,6 +63,12 @@ class Training:
     def is_resumable(self) -> bool:
         """Whether there is something left to do and nobody at it."""
         return self.status in (STOPPED, FAILED, INTERRUPTED)
+
+    @property
+    def can_be_killed(self) -> bool:
+        """Whether it was asked to stop so long ago that asking again kills it."""
+        asked_at = self.stop_asked_at
+        return asked_at is not None and time.time() - asked_at >= KILL_AFTER_SECONDS
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -108,6 +108,11 @@ class Trainings:
         return _describe(self.project, number, folder, self._log(folder))
 
 
+def numbers(project: Project) -> list[int]:
+    """The numbers of all trainings, oldest first."""
+    return list(files.numbered_folders(project))
+
+
 def _folder(project: Project, number: int) -> Path:
     folders = files.numbered_folders(project)
     if number not in folders:
@@ -139,6 +144,7 @@ def _describe(project: Project, number: int, folder: Path, log: TrainingLog) -> 
         seconds_a_step=log.seconds_a_step,
         seconds_left=log.seconds_left if status == RUNNING else None,
         metrics=log.metrics,
+        stop_asked_at=files.read_note(folder, files.STOP).get("at") if status == STOPPING else None,
     )
 
 
@@ -191,6 +197,13 @@ def _keep(project: Project, folder: Path, name: str) -> str:
     return ""
 
 
+def area_prior(training: Training) -> float | None:
+    """The share of a photo that the trainer expects to be foreground; None before it has said."""
+    recipe = files.read_note(training.folder, files.SETTINGS).get("recipe")
+    value = recipe.get("area_prior") if isinstance(recipe, dict) else None
+    return float(value) if isinstance(value, int | float) else None
+
+
 # -- starting and stopping -------------------------------------------------------------------------
 
 
@@ -237,7 +250,7 @@ def start(
         }
         photo_folder = files.photo_folder(project, folder, [photo for photo, _ in photos])
         files.write_note(folder, files.REQUEST, request)
-        _launch(folder, request, photo_folder)
+        trainer.launch(folder, request, photo_folder)
     return number
 
 
@@ -266,67 +279,7 @@ def resume(project: Project, number: int) -> None:
         if not training.is_resumable:
             raise JobError(f"training {number} is {training.status}; there is nothing to resume")
         photo_folder = files.photo_folder(project, folder, photos)
-        _launch(folder, files.read_note(folder, files.REQUEST), photo_folder)
-
-
-def _launch(folder: Path, request: Mapping[str, Any], photo_folder: Path) -> None:
-    """Start the trainer as a process that nobody takes along when they end."""
-    is_again = bool(files.read_note(folder, files.PROCESS))
-    (folder / files.STOP).unlink(missing_ok=True)
-    note = {
-        "log_offset": TrainingLog(folder / files.LOG).refresh().end,
-        "output_offset": files.size_of(folder / files.OUTPUT),
-        "at": now(),
-    }
-    _note_process(folder, note, os.getpid())  # until there is a trainer, whoever starts it counts
-    try:
-        with (folder / files.OUTPUT).open("ab") as output:
-            process = subprocess.Popen(
-                _command(folder, request, photo_folder, is_again=is_again),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env=_environment(),
-            )
-    except OSError as error:
-        files.write_note(folder, files.PROCESS, note)
-        raise JobError(f"the trainer cannot start: {error}") from error
-    known = _note_process(folder, note, process.pid)
-    processes.step_back(process.pid)
-    # Collect it when it ends: a process nobody waits for would stay in the system's table.
-    threading.Thread(target=_collect, args=(folder, process, known), daemon=True).start()
-
-
-def _note_process(folder: Path, note: Mapping[str, Any], process: int) -> str | None:
-    known = processes.identity(process)
-    files.write_note(folder, files.PROCESS, {**note, "process": process, "identity": known})
-    return known
-
-
-def _command(
-    folder: Path, request: Mapping[str, Any], photo_folder: Path, *, is_again: bool
-) -> list[str]:
-    own = os.environ.get(TRAINER)
-    # -P: a folder called "training" where we were started is not the trainer's package.
-    words = shlex.split(own) if own else [sys.executable, "-P", "-m", "training.wsol"]
-    words += ["--photos", str(photo_folder), "--tags", str(folder / files.TAGS)]
-    words += ["--out", str(folder), *request["flags"]]
-    if request["truth"] is not None:
-        words += ["--truth", request["truth"]]
-    words += request["passed_on"]
-    return [*words, "--resume"] if is_again else words
-
-
-def _environment() -> dict[str, str]:
-    paths = [*filter(None, [os.environ.get("PYTHONPATH")]), str(PACKAGES)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-
-
-def _collect(folder: Path, process: subprocess.Popen[bytes], known: str | None) -> None:
-    code = process.wait()
-    if folder.is_dir():
-        files.write_note(folder, files.EXIT, {"code": code, "identity": known})
+        trainer.launch(folder, files.read_note(folder, files.REQUEST), photo_folder)
 
 
 def cancel(project: Project, number: int, *, patience: float = KILL_AFTER_SECONDS) -> None:

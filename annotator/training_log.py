@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,11 +45,10 @@ class Ending:
 
 
 class TrainingLog:
-    """Everything that `log.jsonl` says so far; call `refresh` to read on. Safe between threads."""
+    """Everything that `log.jsonl` says so far; call `refresh` to read on."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._guard = threading.Lock()
         self._forget()
 
     def _forget(self) -> None:
@@ -63,24 +61,23 @@ class TrainingLog:
 
     def refresh(self) -> TrainingLog:
         """Read what was written since the last time; the log itself."""
-        with self._guard:
-            try:
-                size = self.path.stat().st_size
-                if size < self.end:  # another file took its place
-                    self._forget()
-                with self.path.open("rb") as file:
-                    file.seek(self.end)
-                    content = file.read()
-            except FileNotFoundError:
+        try:
+            size = self.path.stat().st_size
+            if size < self.end:  # another file took its place
                 self._forget()
-                return self
-            whole = content[: content.rfind(b"\n") + 1]
-            offset = self.end
-            for line in whole.splitlines(keepends=True):
-                for event in _events(line):
-                    self._take(event, offset)
-                offset += len(line)
-            self.end = offset
+            with self.path.open("rb") as file:
+                file.seek(self.end)
+                content = file.read()
+        except FileNotFoundError:
+            self._forget()
+            return self
+        whole = content[: content.rfind(b"\n") + 1]
+        offset = self.end
+        for line in whole.splitlines(keepends=True):
+            for event in _events(line):
+                self._take(event, offset)
+            offset += len(line)
+        self.end = offset
         return self
 
     def _take(self, event: dict[str, Any], offset: int) -> None:

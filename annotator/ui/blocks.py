@@ -1,4 +1,4 @@
-"""The page: header, the three tabs, and what a load or a reload brings back."""
+"""The page: header, the tabs, and what a load or a reload brings back."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from annotator.ui.canvas import review_canvas
 from annotator.ui.export_tab import ExportTab
 from annotator.ui.operations import Operations
 from annotator.ui.projects_tab import ProjectsTab
+from annotator.ui.training_tab import TrainingTab
 from annotator.workspace import Workspace
 from engine.errors import AnnotatorError
 
-TABS = ("projects", "review", "export")
+TABS = ("projects", "review", "train", "export")
 
 
 def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) -> gr.Blocks:
@@ -31,11 +32,14 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
                 projects_tab = ProjectsTab(workspace, key, actor=actor)
             with gr.Tab("Review", id="review") as review:
                 canvas = review_canvas(review_op=review_op, elem_id="review")
+            with gr.Tab("Train", id="train") as train:
+                training_tab = TrainingTab(workspace, key)
             with gr.Tab("Export", id="export"):
                 ExportTab(workspace, key)
 
         def load(request: gr.Request) -> list[Any]:
             project_key, name, photo, tab = _address(workspace, request)
+            number = _number(request, "training")
             value = None if project_key is None else _start(project_key, photo, actor)
             return [
                 project_key,
@@ -43,12 +47,17 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
                 gr.Tabs(selected=tab),
                 value,
                 *projects_tab.show(project_key, name),
+                *training_tab.show(project_key, number),
             ]
 
-        outputs = [key, header, tabs, canvas, *projects_tab.outputs]
+        outputs = [key, header, tabs, canvas, *projects_tab.outputs, *training_tab.outputs]
         blocks.load(load, None, outputs, show_progress="hidden")
         again, shown = projects_tab.look_again, projects_tab.outputs
-        projects.select(again, [key], shown, show_progress="hidden")
+        projects.select(again, projects_tab.inputs, shown, show_progress="hidden")
+        numbered, seen = [key, training_tab.number], training_tab.outputs
+        train.select(training_tab.look_again, numbered, seen, show_progress="hidden")
+        asked, answered = training_tab.preset_inputs, training_tab.preset_outputs
+        train.select(training_tab.read_presets, asked, answered, show_progress="hidden")
         # Proposals may have come in while another tab was shown: look at the photo again.
         review.select(None, None, None, js="() => window.dispatchEvent(new Event('t2m:shown'))")
     return blocks
@@ -69,10 +78,14 @@ def _address(workspace: Workspace, request: gr.Request) -> Address:
     except AnnotatorError as error:
         gr.Warning(str(error))
         key = None
-    photo_text = query.get("photo", "")
-    photo = int(photo_text) if photo_text.isdecimal() else None
+    photo = _number(request, "photo")
     tab = query.get("tab", "review" if key else "projects")
     return key, name, photo, tab if tab in TABS else "projects"
+
+
+def _number(request: gr.Request, name: str) -> int | None:
+    text = request.query_params.get(name, "")
+    return int(text) if text.isdecimal() else None
 
 
 def _start(key: str, photo: int | None, actor: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from annotator import processes, training
+from annotator import processes, trainer
 from annotator.store import Project
 from annotator.training import Trainings
 from tests.annotator.trainers import FAKE_TRAINER, process_of, wait_for_end
@@ -15,7 +15,7 @@ from tests.annotator.trainers import FAKE_TRAINER, process_of, wait_for_end
 @pytest.fixture
 def fake_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every training that is started learns nothing, in no time."""
-    monkeypatch.setenv(training.TRAINER, FAKE_TRAINER)
+    monkeypatch.setenv(trainer.TRAINER, FAKE_TRAINER)
 
 
 @pytest.fixture

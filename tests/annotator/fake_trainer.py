@@ -128,7 +128,19 @@ class FakeTrainer:
         save_file(weights, path, metadata={"tag2mask": json.dumps(card)})
 
 
+PRESETS = {
+    model: {
+        name: {"recipe": {"epochs": 9, "image_size": 64, "batch": 4}, "network": network}
+        for name, network in (("small", {}), ("finetune", {"pretrained": True}))
+    }
+    for model in ("cam", "tscam", "sat", "gtformer")
+}
+
+
 def main() -> int:
+    if "--describe" in sys.argv:
+        sys.stdout.write(json.dumps(PRESETS))
+        return 0
     parser = argparse.ArgumentParser()
     for name in ("photos", "tags", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
@@ -137,9 +149,9 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--batch", type=int)
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--truth", type=Path)
-    parser.add_argument("--list-presets", action="store_true")
     parser.add_argument("--pace", type=float, default=0.0, help="seconds a step")
     parser.add_argument("--fail-at", type=int, default=0, help="the loss of this step is NaN")
     parser.add_argument("--deaf", action="store_true", help="SIGTERM kills it")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from annotator import model_commands, training
+from annotator import model_commands, trainer, training
 from annotator.__main__ import DONE, INTERRUPTED, LEFT_OUT, main
 from annotator.training import Trainings
 from tests.annotator.command_line import answer, complaint
@@ -134,7 +134,7 @@ def test_mistakes_are_told_in_one_line(
 def test_the_real_trainer_is_asked_unless_another_one_is_named(
     trainings: Trainings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv(training.TRAINER)
+    monkeypatch.delenv(trainer.TRAINER)
     (tmp_path / "training").mkdir()  # a folder that is not the trainer's package
     (tmp_path / "training" / "wsol.py").write_text("raise SystemExit('the wrong one')\n")
     monkeypatch.chdir(tmp_path)

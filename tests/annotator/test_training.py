@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from annotator import models, training
+from annotator import models, trainer, training
 from annotator.intake import add_photos
 from annotator.store import Project
 from annotator.training import Trainings
@@ -207,7 +207,7 @@ def test_a_flag_that_the_trainer_does_not_know_is_told(trainings: Trainings) -> 
 def test_a_trainer_that_breaks_tells_its_last_line(
     trainings: Trainings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(training.TRAINER, "python3 -c 'raise ValueError(\"no room\")'")
+    monkeypatch.setenv(trainer.TRAINER, "python3 -c 'raise ValueError(\"no room\")'")
     found = wait_for_end(trainings, begin(trainings))
     assert (found.status, found.message) == (training.FAILED, "ValueError: no room")
 
@@ -215,12 +215,12 @@ def test_a_trainer_that_breaks_tells_its_last_line(
 def test_a_trainer_that_is_not_there_is_told_at_once(
     trainings: Trainings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(training.TRAINER, "no-such-program-anywhere")
+    monkeypatch.setenv(trainer.TRAINER, "no-such-program-anywhere")
     with pytest.raises(JobError, match="the trainer cannot start"):
         begin(trainings)
     (found,) = trainings.all()
     assert found.status == training.INTERRUPTED
-    monkeypatch.setenv(training.TRAINER, FAKE_TRAINER)
+    monkeypatch.setenv(trainer.TRAINER, FAKE_TRAINER)
     training.resume(trainings.project, found.number)
     assert wait_for_end(trainings, found.number).status == training.DONE
 
