@@ -21,7 +21,7 @@ from engine.weight_files import fill
 logger = logging.getLogger(__name__)
 
 OWN = ("head.", "global_projections.", "glo_embed", "loc_token", "loc_embed", "kernel")
-"""What the published classifiers have not, or have for other classes."""
+"""What the published classifiers have not, or have for other classes: kept as it is."""
 
 
 def load_imagenet(network: nn.Module, options: VitOptions | CamOptions) -> None:
@@ -42,7 +42,7 @@ def load_deit(network: VisionTransformer, weights: Mapping[str, Tensor]) -> None
 
     WeightsError where it belongs to another shape of transformer.
     """
-    taken = {name: value for name, value in weights.items() if not name.startswith("head")}
+    taken = dict(weights)
     positions = taken.get("pos_embed")
     if positions is not None and positions.shape[2:] == network.pos_embed.shape[2:]:
         side = round((positions.shape[1] - 1) ** 0.5)
