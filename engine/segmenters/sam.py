@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,17 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
+from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
+from segment_anything.utils.amg import build_point_grid
 
 from engine.errors import OptionError, WeightsError
 from engine.gallery import Gallery
 from engine.segmenters.interface import Mode
+from engine.segmenters.sam_candidates import Filters
+from engine.segmenters.sam_encoder import PhotoEncoder
+from engine.segmenters.sam_exact import ExactGallery
+from engine.segmenters.sam_fast import fast_gallery, half_precision, plausible
 from engine.types import Candidate, CoarseMap, Image, Mask, Prompts
 
 MASK_LOGIT = 10.0
@@ -39,7 +44,7 @@ class GridOptions:
     """How a gallery is made: the published generator's own names and values."""
 
     points_per_side: int = 32  # clicks along each side of the photo
-    points_per_batch: int = 16  # on a CPU smaller batches are no slower and need less memory
+    points_per_batch: int = 64  # the generator's; results depend on it where fewer than 8 remain
     pred_iou_thresh: float = 0.88  # masks of which the network thinks less are left out
     stability_score_thresh: float = 0.95  # … and those that change with the threshold
     box_nms_thresh: float = 0.7  # IoU of boxes from which on two masks count as one
@@ -66,6 +71,7 @@ class SamSegmenter:
         self.grid = grid or GridOptions()
         self.network = network.eval()
         self._predictor = SamPredictor(network)
+        self._encoders: dict[torch.dtype, PhotoEncoder] = {}
         self._answers: dict[bytes, NDArray[np.float32]] = {}  # mask digest → low-resolution logits
 
     def prepare(self, image: Image) -> PreparedPhoto:
@@ -113,14 +119,53 @@ class SamSegmenter:
             if masks[index].any()
         ]
 
+    @torch.inference_mode()
     def gallery(
         self, image: Image, *, coarse: CoarseMap | None = None, mode: Mode = "exact"
     ) -> Gallery:
-        """Masks for a grid of clicks, filtered; a minute or more on a CPU for vit_b."""
-        generator = SamAutomaticMaskGenerator(self.network, **asdict(self.grid))
-        found = generator.generate(np.ascontiguousarray(image))
-        scores = [min(max(float(entry["predicted_iou"]), 0.0), 1.0) for entry in found]
-        return Gallery.from_masks((entry["segmentation"] for entry in found), scores)
+        """Masks for a grid of clicks, filtered.
+
+        "exact" gives what the published generator gives, mask for mask and in its order, and does
+        not look at ``coarse``. "fast" computes in half precision where the device can, and clicks
+        only where ``coarse`` says that something is; its masks are enlarged when they are asked
+        for.
+        """
+        predictor = SamPredictor(self.network)
+        height, width = image.shape[:2]
+        filters = Filters(
+            pred_iou_thresh=self.grid.pred_iou_thresh,
+            stability_score_thresh=self.grid.stability_score_thresh,
+            box_nms_thresh=self.grid.box_nms_thresh,
+        )
+        shares = build_point_grid(self.grid.points_per_side)
+        if mode == "exact":
+            self._encode(predictor, image, torch.float32)
+            return ExactGallery(
+                predictor,
+                points=shares * (width, height),
+                filters=filters,
+                points_per_batch=self.grid.points_per_batch,
+            ).build()
+        if mode != "fast":
+            raise OptionError(f"There is no gallery mode {mode!r}; there are exact and fast.")
+        dtype = half_precision(predictor.device)
+        self._encode(predictor, image, dtype)
+        chosen = shares if coarse is None else plausible(shares, coarse)
+        return fast_gallery(
+            predictor, points=chosen * (width, height), filters=filters, dtype=dtype
+        )
+
+    def _encode(self, predictor: SamPredictor, image: Image, dtype: torch.dtype) -> None:
+        """`SamPredictor.set_image` with the leaner encoder."""
+        if dtype not in self._encoders:
+            self._encoders[dtype] = PhotoEncoder(self.network.image_encoder, dtype=dtype)
+        small = predictor.transform.apply_image(np.ascontiguousarray(image))
+        pixels = torch.as_tensor(small, device=predictor.device).permute(2, 0, 1)[None]
+        predictor.original_size = (int(image.shape[0]), int(image.shape[1]))
+        predictor.input_size = tuple(pixels.shape[-2:])
+        square = self.network.preprocess(pixels.contiguous())
+        predictor.features = self._encoders[dtype](square)
+        predictor.is_image_set = True
 
     def _logits_of(self, mask: Mask) -> NDArray[np.float32]:
         """The mask as the network wants it: (1, 4s, 4s) logits in its padded square."""

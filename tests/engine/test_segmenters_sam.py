@@ -4,62 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
-from segment_anything.modeling import (
-    ImageEncoderViT,
-    MaskDecoder,
-    PromptEncoder,
-    Sam,
-    TwoWayTransformer,
-)
+from segment_anything.modeling import Sam
 
 from engine.errors import OptionError, WeightsError
 from engine.segmenters import SEGMENTERS, available, best_here, build
 from engine.segmenters.sam import MASK_LOGIT, GridOptions, SamSegmenter, load_sam
 from engine.types import Prompts
 from tests.engine.scenes import two_fruits
+from tests.engine.small_sam import small_sam
 
 IMAGE, LEFT, RIGHT = two_fruits()
-
-
-def small_sam() -> Sam:
-    """256 pixels, patches of 16, 48 wide and 2 deep; untrained."""
-    torch.manual_seed(0)
-    network = Sam(
-        image_encoder=ImageEncoderViT(
-            img_size=256,
-            patch_size=16,
-            embed_dim=48,
-            depth=2,
-            num_heads=3,
-            mlp_ratio=2,
-            out_chans=64,
-            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-            use_rel_pos=True,
-            global_attn_indexes=(1,),
-            window_size=8,
-        ),
-        prompt_encoder=PromptEncoder(
-            embed_dim=64,
-            image_embedding_size=(16, 16),
-            input_image_size=(256, 256),
-            mask_in_chans=16,
-        ),
-        mask_decoder=MaskDecoder(
-            num_multimask_outputs=3,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=64, mlp_dim=128, num_heads=4),
-            transformer_dim=64,
-            iou_head_depth=2,
-            iou_head_hidden_dim=32,
-        ),
-    )
-    return network.eval()
 
 
 @pytest.fixture(scope="module")
