@@ -278,14 +278,14 @@ class LocalizerLooker:
 
     def __init__(self, path: Path, *, classifier: Path | None, device: str) -> None:
         # torch takes seconds to import, and the command line reads this file to know the options.
-        from engine.classifiers import Classifier
+        from engine.classifiers import load_classifier
         from engine.localizers.predictor import Localizer
 
         self.name = path.stem
         self._localizer = Localizer.load(path, device=device)
-        self._classifier = (
-            None if classifier is None else Classifier.load(classifier, device=device)
-        )
+        self._classifier = None
+        if classifier is not None:
+            self._classifier = load_classifier(classifier, device=device)
 
     def maps(self, image: Image, tags: Sequence[str]) -> list[tuple[str | None, CoarseMap]]:
         """A map for each tag; without tags, for the class that the photo most likely shows."""
@@ -293,7 +293,8 @@ class LocalizerLooker:
         if not tags:
             named = look.best_class()
             if self._classifier is not None:
-                named = self._classifier.best_class(image)
+                shown = self._classifier.probabilities(image)
+                named = self._classifier.classes[int(np.argmax(shown))]
             return [(named, look.map_for(named))]
         return [(tag, look.map_for(tag, others=tags)) for tag in tags]
 
