@@ -194,7 +194,9 @@ class Pro2samPipeline:
         box = mask_to_box(mask)
         assert box is not None
         options = as_dict(self._options)
+        # Names, not paths: an export must not tell how somebody's disk is laid out.
         options["localizer"] = self._looker.name
+        options["classifier"] = Path(self._options.classifier).stem
         options["segmenter"] = self._segmenter.name
         options["from_map"] = choice.index is None  # no mask fitted: these are the map's cells
         return Instance(
