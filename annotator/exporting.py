@@ -15,7 +15,8 @@ from annotator.store import Project
 from engine.errors import FormatError, OptionError
 from engine.types import CURATED, LabeledImage, Status
 from exports.coco import write_coco
-from exports.verify import VerifyReport, verify_coco
+from exports.verify import VerifyReport
+from exports.verify_coco import verify_coco
 
 FORMATS = ("coco",)
 STATUS_CHOICES = ("curated", "all", *(status.value for status in Status))

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from engine.errors import FormatError
 from engine.types import CURATED, Instance, LabeledImage, Source, Status
 from exports.coco_annotations import Annotation, annotation_entry, instance_of
+from exports.photo_names import KnownPhotos, size_of
 from exports.whole_files import write_whole
 
 _Kind = TypeVar("_Kind", int, str)
@@ -99,8 +100,16 @@ def chosen(
     return annotations
 
 
-def read_coco(path: Path | str, *, status: Status = Status.ACCEPTED) -> CocoFile:
+def read_coco(
+    path: Path | str,
+    *,
+    status: Status = Status.ACCEPTED,
+    photos: KnownPhotos | None = None,
+) -> CocoFile:
     """Read our own files and those of others; ``status`` is for instances that state none.
+
+    With ``photos`` file names are matched to them, sizes that the file does not state are theirs,
+    and what speaks of an unknown image or class is left out with a note instead of refused.
 
     Polygons, both kinds of RLE and no segmentation at all are understood. An annotation that
     makes no sense, and every crowd region, is left out with a note. Ids that are not whole
@@ -113,12 +122,16 @@ def read_coco(path: Path | str, *, status: Status = Status.ACCEPTED) -> CocoFile
             _field(entry, "id", int): _field(entry, "name", str)
             for entry in _section(content, "categories")
         }
-        blank = _read_images(_section(content, "images"))
+        notes: list[str] = []
+        blank = _read_images(_section(content, "images"), photos, notes)
+        entries = _section(content, "annotations")
+        if photos is not None:
+            entries = _with_known_parents(entries, blank, names, notes)
         known = {"status": status, "source": Source(Path(path).name)}
-        images, notes = _with_annotations(blank, names, _section(content, "annotations"), known)
+        images, more = _with_annotations(blank, names, entries, known)
     except FormatError as error:
         raise FormatError(f"COCO file {os.fspath(path)!r}: {error}") from error
-    return CocoFile(images, tuple(names.items()), notes)
+    return CocoFile(images, tuple(names.items()), (*notes, *more))
 
 
 def _image_entry(image: LabeledImage) -> dict[str, Any]:
@@ -188,25 +201,61 @@ def _field(entry: dict[str, Any], key: str, kind: type[_Kind]) -> _Kind:
     return value
 
 
-def _read_images(entries: list[dict[str, Any]]) -> dict[Any, LabeledImage]:
-    """By the id in the file."""
+def _read_images(
+    entries: list[dict[str, Any]], photos: KnownPhotos | None, notes: list[str]
+) -> dict[Any, LabeledImage]:
+    """By the id in the file; notes take what was left out."""
     images: dict[Any, LabeledImage] = {}
     keep_ids = _fit_as_ids(entry.get("id") for entry in entries)
     for place, entry in enumerate(entries, start=1):
         number: Any = entry.get("id")
-        width, height = _field(entry, "width", int), _field(entry, "height", int)
         if type(number) not in (int, str) or number in images:
             raise FormatError(f"image ids must be unique, got {number!r}")
+        try:
+            name, (width, height) = _name_and_size(entry, photos)
+        except FormatError as error:
+            if photos is None:
+                raise
+            notes.append(f"image {number!r} was left out: {error}")
+            continue
         if width < 1 or height < 1:
             raise FormatError(f"image {number!r} is {width} x {height} pixels")
         images[number] = LabeledImage(
             id=number if keep_ids else place,
-            file_name=_field(entry, "file_name", str),
+            file_name=name,
             width=width,
             height=height,
             split=str(entry.get("split", "")),
         )
     return images
+
+
+def _name_and_size(
+    entry: dict[str, Any], photos: KnownPhotos | None
+) -> tuple[str, tuple[int, int]]:
+    name = _field(entry, "file_name", str)
+    if photos is None or {"width", "height"} <= entry.keys():
+        size = (_field(entry, "width", int), _field(entry, "height", int))
+        return (photos.find(name) if photos else None) or name, size
+    return size_of(name, photos)
+
+
+def _with_known_parents(
+    entries: list[dict[str, Any]],
+    images: dict[Any, LabeledImage],
+    names: dict[int, str],
+    notes: list[str],
+) -> list[dict[str, Any]]:
+    """Without the annotations of images and classes that are not there."""
+    kept = []
+    for entry in entries:
+        try:
+            _image_and_class(entry, images, names)
+        except FormatError as error:
+            notes.append(f"{error}; it was left out")
+        else:
+            kept.append(entry)
+    return kept
 
 
 def _with_annotations(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from engine.errors import FormatError
-from engine.types import Rle
+from engine.types import Box, Rle
 
 
 def checked_rle(value: Mapping[str, Any], *, size: tuple[int, int]) -> Rle:
@@ -61,3 +61,16 @@ def decoded_counts(text: str) -> NDArray[np.int64]:
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
     return numbers
+
+
+def box_of_rle(rle: Rle) -> Box | None:
+    """The tight half-open box of the mask, without decoding it; None where it is empty."""
+    if not coco_mask.area(rle.as_dict()):
+        return None
+    x, y, width, height = (float(value) for value in coco_mask.toBbox(rle.as_dict()))
+    return (x, y, x + width, y + height)
+
+
+def union_of_rles(masks: Sequence[Rle]) -> Rle:
+    """All pixels of at least one mask; all of the same size, and there is one."""
+    return Rle.from_dict(coco_mask.merge([rle.as_dict() for rle in masks]))

@@ -1,9 +1,12 @@
-"""A whole file or none: text goes beside the target, to the disk, then takes the target's place."""
+"""A whole file or none, made beside the target, which it replaces at the end; folders too."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import FormatError
@@ -33,6 +36,32 @@ def write_whole(path: Path | str, text: str) -> None:
             os.replace(beside, target)
         finally:
             beside.unlink(missing_ok=True)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise FormatError(
+            f"cannot write {os.fspath(path)!r}: {error.strerror or error}; choose another place"
+        ) from error
+
+
+@contextmanager
+def whole_folder(path: Path | str) -> Iterator[Path]:
+    """A folder to fill, which takes its place at the end; after any failure nothing is there.
+
+    FormatError where the place is taken: what lies in a folder already is never mixed with this.
+    """
+    target = Path(path)
+    beside = target.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+            raise FormatError(f"{os.fspath(path)!r} is there already; choose a new folder")
+        try:
+            beside.mkdir()
+            yield beside
+            if target.is_dir():
+                target.rmdir()
+            os.replace(beside, target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
         _sync_folder(target.parent)
     except OSError as error:
         raise FormatError(

@@ -17,7 +17,7 @@ from engine.geometry import mask_to_box
 from engine.types import LabeledImage, Mask, Source, Status
 from exports.coco import read_coco, write_coco
 from exports.coco_annotations import Annotation, box_and_area
-from exports.verify import verify_coco
+from exports.verify_coco import verify_coco
 from tests.builders import make_image, make_instance, make_mask, masks_with_pixels
 
 CATEGORIES = [(1, "cat"), (3, "пёс")]

@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 from engine.errors import FormatError
 from engine.types import LabeledImage, Status
 from exports.coco import read_coco, write_coco
-from exports.verify import verify_coco
+from exports.verify_coco import verify_coco
 from tests.builders import make_image, make_instance, make_mask
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -162,7 +162,7 @@ def test_a_file_that_fails_its_own_evaluation_is_told(
                 detection["bbox"] = [39, 29, 1, 1]
             super().evaluate()
 
-    monkeypatch.setattr("exports.verify.COCOeval", LosesBoxes)
+    monkeypatch.setattr("exports.verify_coco.COCOeval", LosesBoxes)
     images = three_photos()
     report = verify_coco(written(tmp_path, images), images)
     assert report.self_ap == 0.0

@@ -1,0 +1,270 @@
+"""Every format by its name: what it can hold, how it is written, proven and read.
+
+`exports.formats.FORMATS` is the one list that the command line and the app go by. Writing takes
+three steps: ``hold`` says what will stand in the file and counts what will not, ``write`` writes
+that, ``verify`` reads it back by other means and compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.errors import FormatError
+from exports import (
+    coco,
+    cvat,
+    labelme,
+    openimages,
+    png,
+    png_read,
+    read_back,
+    tags,
+    verify_coco,
+    voc,
+    yolo,
+    yolo_read,
+)
+from exports.choices import Selection
+from exports.contents import Held, Losses, Reading, tags_of
+from exports.photo_names import KnownPhotos
+from exports.verify import VerifyReport, broken, compare
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A format without choices of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What only some formats say of a file as a whole."""
+
+    description: str = ""
+    date_created: str = ""  # ISO 8601
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """How a format is written; each function gets the options of the format last."""
+
+    hold: Callable[[Selection, Any], Held]
+    write: Callable[[Path, Selection, About, Any], None]  # of what `hold` left
+    verify: Callable[[Path, Selection, Any], VerifyReport]
+    ending: str = ""  # of the file; empty where the format is a folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One way to write annotations down."""
+
+    title: str
+    holds: str  # for people: what comes back from such a file
+    writer: Writer | None = None
+    read: Callable[[Path, KnownPhotos | None, Any], Reading] | None = None
+    options: type[Any] = NoOptions
+
+
+# -- COCO ----------------------------------------------------------------------------------------
+
+
+def _hold_all(selection: Selection, _options: NoOptions) -> Held:
+    return Held(selection.images, ())
+
+
+def _write_coco(path: Path, selection: Selection, about: About, _options: NoOptions) -> None:
+    coco.write_coco(
+        path,
+        selection.images,
+        categories=selection.categories,
+        description=about.description,
+        date_created=about.date_created,
+        statuses=_every_status(selection),
+    )
+
+
+def _verify_coco(path: Path, selection: Selection, _options: NoOptions) -> VerifyReport:
+    try:
+        return verify_coco.verify_coco(path, selection.images, statuses=_every_status(selection))
+    except FormatError as error:
+        return broken("pycocotools", error)
+
+
+def _every_status(selection: Selection) -> frozenset[Any]:
+    """The choice has been made already."""
+    return frozenset(one.status for image in selection.images for one in image.instances)
+
+
+def _read_coco(path: Path, photos: KnownPhotos | None, _options: NoOptions) -> Reading:
+    found = coco.read_coco(path, photos=photos)
+    return Reading(found.images, tuple(name for _, name in found.categories), found.notes)
+
+
+# -- folders of files ----------------------------------------------------------------------------
+
+
+def _compared(
+    selection: Selection, reader: str, look: Callable[[], read_back.SeenOn]
+) -> VerifyReport:
+    """What `look` finds against what was meant; files that cannot be read back are a problem."""
+    try:
+        return compare(selection.images, look(), reader=reader)
+    except FormatError as error:
+        return broken(reader, error)
+    except (OSError, ValueError, LookupError, TypeError, SyntaxError) as error:
+        return broken(reader, FormatError(f"it cannot be read back ({error!r})"))
+
+
+def _verify_voc(path: Path, selection: Selection, options: voc.VocOptions) -> VerifyReport:
+    first = 1.0 if options.corners == "inclusive" else 0.0
+    return _compared(
+        selection,
+        "XML, element by element",
+        lambda: read_back.seen_in_voc(path, selection.images, first=first),
+    )
+
+
+def _verify_yolo(path: Path, selection: Selection, _options: NoOptions) -> VerifyReport:
+    return _compared(
+        selection,
+        "text and pycocotools",
+        lambda: read_back.seen_in_yolo(path, selection.images),
+    )
+
+
+def _verify_png(path: Path, selection: Selection, _options: NoOptions) -> VerifyReport:
+    return _compared(
+        selection,
+        "Pillow",
+        lambda: read_back.seen_in_png(path, selection.images, selection.classes),
+    )
+
+
+# -- tags ----------------------------------------------------------------------------------------
+
+
+def _hold_tags(selection: Selection, _options: NoOptions) -> Held:
+    """The tags of the photos and the classes of the chosen objects on them."""
+    losses, kept = Losses(), []
+    chosen = set(selection.classes)
+    for image in selection.images:
+        for instance in image.instances:
+            losses.add("objects are written as tags of their photo alone", image, instance)
+        names = (*(tag for tag in image.tags if tag in chosen), *tags_of(image.instances))
+        kept.append(replace(image, tags=tuple(dict.fromkeys(names)), instances=()))
+    return Held(tuple(kept), losses.found())
+
+
+def _write_tags(path: Path, selection: Selection, _about: About, _options: NoOptions) -> None:
+    tags.write_tags(path, {image.file_name: image.tags for image in selection.images})
+
+
+def _verify_tags(path: Path, selection: Selection, _options: NoOptions) -> VerifyReport:
+    report = _compared(
+        selection,
+        "csv",
+        lambda: dict.fromkeys(read_back.tags_in_csv(path), ()),
+    )
+    found = read_back.tags_in_csv(path) if report.ok else {}
+    wrong = [
+        f"photo {image.file_name!r} should have the tags {image.tags}"
+        for image in selection.images
+        if report.ok and found.get(image.file_name) != image.tags
+    ]
+    return replace(report, problems=(*report.problems, *wrong))
+
+
+FORMATS: dict[str, Format] = {
+    "coco": Format(
+        title="COCO JSON",
+        holds="everything: boxes, masks, classes, scores, status and source",
+        writer=Writer(hold=_hold_all, write=_write_coco, verify=_verify_coco, ending=".json"),
+        read=_read_coco,
+    ),
+    "voc": Format(
+        title="Pascal VOC XML",
+        holds="boxes, classes and splits; no masks, no scores",
+        options=voc.VocOptions,
+        writer=Writer(
+            hold=lambda chosen, options: voc.hold_voc(chosen.images, chosen.classes, options),
+            write=lambda path, chosen, about, options: voc.write_voc(path, chosen.images, options),
+            verify=_verify_voc,
+        ),
+        read=voc.read_voc,
+    ),
+    "yolo": Format(
+        title="YOLO detection",
+        holds="boxes, classes and splits; no masks, no scores",
+        writer=Writer(
+            hold=lambda chosen, options: yolo.hold_boxes(chosen.images, chosen.classes),
+            write=lambda path, chosen, about, options: yolo.write_yolo(
+                path, chosen.images, chosen.classes
+            ),
+            verify=_verify_yolo,
+        ),
+        read=lambda path, photos, options: yolo_read.read_yolo(path, photos),
+    ),
+    "yolo-seg": Format(
+        title="YOLO segmentation",
+        holds="one polygon an object, classes and splits; no box of its own, no scores",
+        writer=Writer(
+            hold=lambda chosen, options: yolo.hold_polygons(chosen.images, chosen.classes),
+            write=lambda path, chosen, about, options: yolo.write_yolo(
+                path, chosen.images, chosen.classes
+            ),
+            verify=_verify_yolo,
+        ),
+        read=lambda path, photos, options: yolo_read.read_yolo(path, photos),
+    ),
+    "png": Format(
+        title="PNG masks",
+        holds="masks that do not overlap, classes and splits; no boxes without a mask, no scores",
+        writer=Writer(
+            hold=lambda chosen, options: png.hold_png(chosen.images, chosen.classes),
+            write=lambda path, chosen, about, options: png.write_png(
+                path, chosen.images, chosen.classes
+            ),
+            verify=_verify_png,
+        ),
+        read=lambda path, photos, options: png_read.read_png(path, photos),
+    ),
+    "tags": Format(
+        title="Tags CSV",
+        holds="the tags of each photo, with the classes of the chosen objects; nothing else",
+        writer=Writer(hold=_hold_tags, write=_write_tags, verify=_verify_tags, ending=".csv"),
+    ),
+    "cvat": Format(
+        title="CVAT for images XML",
+        holds="boxes, polygons, masks and classes",
+        read=lambda path, photos, options: cvat.read_cvat(path, photos),
+    ),
+    "openimages": Format(
+        title="Open Images CSV",
+        holds="boxes and classes",
+        read=lambda path, photos, options: openimages.read_openimages(path, photos),
+    ),
+    "imagenet": Format(
+        title="ImageNet XML",
+        holds="boxes and classes",
+        options=voc.VocOptions,
+        read=voc.read_voc,
+    ),
+    "labelme": Format(
+        title="LabelMe JSON",
+        holds="boxes, polygons, circles, masks and classes",
+        read=lambda path, photos, options: labelme.read_labelme(path, photos),
+    ),
+}
+"""What can be written (``writer``) and read (``read``), in the order in which it is offered."""
+
+
+def formats_to_write() -> dict[str, Format]:
+    """Those that the program exports to."""
+    return {name: one for name, one in FORMATS.items() if one.writer is not None}
+
+
+def formats_to_read() -> dict[str, Format]:
+    """Those that the program imports from."""
+    return {name: one for name, one in FORMATS.items() if one.read is not None}

@@ -1,0 +1,199 @@
+"""PNG masks of anyone in the layout of Pascal VOC in, `Reading` out; see `exports.png`.
+
+Palette, gray and RGB files are understood; colours and values are those of ``labelmap.txt``. With
+``SegmentationClass`` alone nobody knows the objects: each class of a photo is one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.errors import FormatError
+from engine.geometry import mask_to_rle
+from engine.types import Instance, LabeledImage, Source, Status
+from exports.contents import Reading, class_name, tags_of
+from exports.photo_names import KnownPhotos, stem
+from exports.png import CLASSES, LABELS, OBJECTS, SETS
+from exports.runs import box_of_rle
+from exports.xml_files import number
+
+SPLITS = ("train", "val", "test")
+VOID_8_BIT, VOID_16_BIT = 255, 65535
+MOST_PIXELS = 200_000_000
+
+_LABEL = re.compile(r"^(.*):((?:\d+,\d+,\d+)?):([^:]*):([^:]*)$")
+
+Numbers = NDArray[np.int64]  # (h, w)
+
+
+@dataclass(frozen=True)
+class _LabelMap:
+    names: tuple[str, ...]  # by value; the first one is nothing
+    by_colour: Mapping[tuple[int, int, int], int]
+
+
+def read_png(path: Path, photos: KnownPhotos | None = None) -> Reading:
+    """Read a folder; a picture that makes no sense is left out with a note.
+
+    FormatError where there are no pictures, or nothing says what their values mean.
+    """
+    base = path / CLASSES
+    files = sorted(base.rglob("*.png")) if base.is_dir() else []
+    if not files:
+        raise FormatError(f"{str(path)!r} holds no {CLASSES}/NAME.png")
+    labels = _label_map(path / LABELS)
+    splits = _splits(path / SETS)
+    images: list[LabeledImage] = []
+    notes: list[str] = []
+    for file in files:
+        name = stem(file.relative_to(base).as_posix())
+        try:
+            of_class = _classes(file, labels)
+            objects, note = _objects(path / OBJECTS / f"{name}.png", of_class)
+            instances = _instances(of_class, objects, labels, path.name)
+        except FormatError as error:
+            notes.append(f"{name} was left out: {error}")
+            continue
+        notes += [f"{name}: {note}"] if note else []
+        height, width = of_class.shape
+        match = None if photos is None else photos.find(name, has_ending=False)
+        images.append(
+            LabeledImage(
+                id=len(images) + 1,
+                file_name=match or f"{name}.png",
+                width=width,
+                height=height,
+                split=splits.get(name, ""),
+                instances=tuple(instances),
+                tags=tags_of(instances),
+            )
+        )
+    return Reading(tuple(images), labels.names[1:], tuple(notes))
+
+
+def _instances(
+    of_class: Numbers, objects: Numbers, labels: _LabelMap, source: str
+) -> list[Instance]:
+    instances = []
+    for value in np.unique(objects[objects > 0]).tolist():
+        inside = objects == value
+        counts = np.bincount(of_class[inside & (of_class >= 0)], minlength=1)
+        winner = int(counts.argmax()) if counts.sum() else 0
+        if winner == 0:
+            continue  # an object without a class is nothing that our classes know
+        rle = mask_to_rle(inside)
+        box = box_of_rle(rle)
+        assert box is not None
+        instances.append(
+            Instance(
+                box=box,
+                rle=rle,
+                category=labels.names[winner],
+                status=Status.ACCEPTED,
+                source=Source(source),
+            )
+        )
+    return instances
+
+
+def _objects(path: Path, of_class: Numbers) -> tuple[Numbers, str]:
+    """A value for each object, void as 0; without such a file the class is the object."""
+    if not path.is_file():
+        return np.maximum(of_class, 0), f"no {OBJECTS}; each class is one object"
+    with _opened(path) as picture:
+        pixels = np.asarray(picture).astype(np.int64)
+    if pixels.ndim == 3:  # a colour for each object
+        pixels = (pixels[..., :3] * np.array([1 << 16, 1 << 8, 1])).sum(axis=-1)
+        void = (224 << 16) + (224 << 8) + 192  # what VOC paints void with
+    else:
+        void = VOID_16_BIT if _is_16_bit(path) else VOID_8_BIT
+    if pixels.shape != of_class.shape:
+        raise FormatError(f"{OBJECTS} is of (h, w) {pixels.shape}, {CLASSES} {of_class.shape}")
+    return np.where(pixels == void, 0, pixels), ""
+
+
+def _classes(path: Path, labels: _LabelMap) -> Numbers:
+    """The place of the class in the label map for each pixel, -1 for void."""
+    with _opened(path) as picture:
+        mode, colours = picture.mode, picture.getpalette()
+        pixels = np.asarray(picture)
+    if pixels.ndim == 3:
+        return _by_colour(pixels[..., :3], labels)
+    if mode == "P" and labels.by_colour and colours:
+        table = np.array(colours, dtype=np.uint8).reshape(-1, 3)
+        if pixels.max(initial=0) < len(table):
+            return _by_colour(table[pixels], labels)
+    values = pixels.astype(np.int64)
+    void = VOID_16_BIT if _is_16_bit(path) else VOID_8_BIT
+    values[values == void] = -1
+    if values.max(initial=0) >= len(labels.names):
+        raise FormatError(f"value {values.max()} is none of the {len(labels.names)} labels")
+    return values
+
+
+def _by_colour(pixels: NDArray[np.uint8], labels: _LabelMap) -> Numbers:
+    """Colours that the label map does not name are void."""
+    weights = np.array([1 << 16, 1 << 8, 1])
+    codes = (pixels.astype(np.int64) * weights).sum(axis=-1)
+    numbers = np.full(codes.shape, -1, dtype=np.int64)
+    for colour, place in labels.by_colour.items():
+        numbers[codes == int(np.dot(colour, weights))] = place
+    return numbers
+
+
+def _is_16_bit(path: Path) -> bool:
+    with _opened(path) as picture:
+        return picture.mode.startswith("I")
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        if picture.width * picture.height > MOST_PIXELS:
+            raise FormatError(f"{path.name} has {picture.width} x {picture.height} pixels")
+        picture.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FormatError(f"{path.name} is no PNG that opens ({error})") from error
+    return picture
+
+
+def _label_map(path: Path) -> _LabelMap:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(
+            f"{str(path)!r} cannot be read ({error}); it must say which class each value is"
+        ) from error
+    names: list[str] = []
+    by_colour: dict[tuple[int, int, int], int] = {}
+    for line in text.replace("\r\n", "\n").split("\n"):
+        found = _LABEL.match(line)
+        if found is None or line.startswith("# label:"):
+            continue
+        if found[2]:
+            red, green, blue = (int(number(part, what="a colour")) for part in found[2].split(","))
+            by_colour.setdefault((red, green, blue), len(names))
+        names.append(class_name(found[1]))
+    if not names:
+        raise FormatError(f"{str(path)!r} holds no line 'name:red,green,blue::'")
+    if names[0].casefold() not in ("background", "_background_"):
+        names.insert(0, "background")
+        by_colour = {colour: place + 1 for colour, place in by_colour.items()}
+        by_colour.setdefault((0, 0, 0), 0)
+    return _LabelMap(tuple(names), by_colour)
+
+
+def _splits(folder: Path) -> dict[str, str]:
+    splits: dict[str, str] = {}
+    for split in SPLITS:
+        if (folder / f"{split}.txt").is_file():
+            text = (folder / f"{split}.txt").read_text(encoding="utf-8", errors="replace")
+            splits.update((line.strip(), split) for line in text.split("\n") if line.strip())
+    return splits
