@@ -52,8 +52,8 @@ class Recipe:
     area_prior: float = _option(0.25, "share of a photo that foreground takes on average")
     map_weight: float = _option(1.0, "mu: weight of edge and area loss of the coarse map")
     token_weight: float = _option(0.5, "lambda: weight of edge and area loss of each token's map")
-    map_warm_up_epochs: float = _option(
-        0.0, "epochs over which edge and area loss rise from 0, for networks that know nothing yet"
+    map_free_epochs: float = _option(
+        0.0, "epochs without edge and area loss, for networks that know nothing yet"
     )
     evaluation_view: Literal["direct", "crop"] = _option(
         "direct", "validation sees the whole photo, or the centre crop after the resize"
@@ -71,7 +71,7 @@ class Recipe:
         _check(self, counts, lambda value: value >= 1, "at least 1")
         _check(
             self,
-            ("forward_batch", "warm_up_epochs", "map_warm_up_epochs"),
+            ("forward_batch", "warm_up_epochs", "map_free_epochs"),
             lambda value: value >= 0,
             "at least 0",
         )
@@ -127,7 +127,7 @@ class Preset:
 # before any class is known.
 _SMALL = Recipe(
     epochs=30,
-    batch=64,
+    batch=32,
     image_size=64,
     resize=72,
     learning_rate=1e-3,
@@ -136,7 +136,7 @@ _SMALL = Recipe(
     gradient_limit=1.0,
     linear_gain=0.8,
     drop_path=0.0,
-    map_warm_up_epochs=10.0,
+    map_free_epochs=12.0,
     box_threshold=0.4,
 )
 _SMALL_TRANSFORMER = {"embed_dim": 64, "depth": 4, "heads": 2, "patch_size": 8}
@@ -145,7 +145,7 @@ _SMALL_CAM = replace(
     epochs=12,
     batch=32,
     linear_gain=0.0,
-    map_warm_up_epochs=0.0,
+    map_free_epochs=0.0,
     protocol="wsol",
     box_threshold=0.5,
 )
@@ -253,9 +253,11 @@ def preset_of(model: str, name: str) -> Preset:
 
 
 def map_share(recipe: Recipe, *, step: int, steps_an_epoch: int) -> float:
-    """How much of the weight of edge and area loss counts in a step, counted from 0."""
-    warm_up = recipe.map_warm_up_epochs * steps_an_epoch
-    return 1.0 if step >= warm_up else step / warm_up
+    """How much of the weight of edge and area loss counts in a step, counted from 0: 0 or 1.
+
+    No slow rise: Adam makes much of small gradients, so the map would be lost as early.
+    """
+    return float(step >= recipe.map_free_epochs * steps_an_epoch)
 
 
 def learning_rate(recipe: Recipe, *, step: int, steps_an_epoch: int) -> float:

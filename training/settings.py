@@ -93,6 +93,9 @@ def settings_for(
     kind = LOCALIZERS[model].options
     known = {one.name for one in dataclasses.fields(kind)}
     shared = {name: getattr(filled, name) for name in FROM_RECIPE if name in known}
+    for name, value in (network or {}).items():
+        if name in shared and value != shared[name]:
+            raise OptionError(f"{name} {value!r} of the network: give it to the recipe, as {name}")
     options = from_dict(kind, {**chosen.network, **(network or {}), **shared})
     return Settings(
         photos=photos,

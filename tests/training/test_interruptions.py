@@ -112,6 +112,28 @@ def test_a_stop_between_two_steps_loses_nothing(photos: Path, tmp_path: Path) ->
     assert_same_weights(at_once, train(tiny(photos, out, resume=True)))
 
 
+def test_an_epoch_whose_validation_was_stopped_is_validated_when_the_run_goes_on(
+    photos: Path, tmp_path: Path
+) -> None:
+    at_once = train(tiny(photos, tmp_path / "at once", val_share=0.4))
+    out = tmp_path / "run"
+
+    def stop(event: Event) -> None:
+        if event["event"] == "step" and event["step"] % 2 == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        train(tiny(photos, out, val_share=0.4), on_event=stop)
+    first = read_log(out / "log.jsonl")
+    assert first[-1]["event"] == "stopped"
+    assert first[0]["steps"] == 3 * first[-1]["step"], "the stop is to fall on an epoch's end"
+    assert not of_kind(first, "validation")
+    gone_on: list[Event] = []
+    path = train(tiny(photos, out, val_share=0.4, resume=True), on_event=gone_on.append)
+    assert [event["epoch"] for event in of_kind(gone_on, "validation")] == [1, 2, 3]
+    assert_same_weights(at_once, path)
+
+
 def test_a_run_that_is_done_stays_done(photos: Path, tmp_path: Path) -> None:
     path = train(tiny(photos, tmp_path / "run", recipe={"epochs": 1}))
     before = path.read_bytes()
