@@ -105,6 +105,7 @@ class _Inbox:
 def _serve(connection: Connection, begin: Callable[[], Preparation], fingerprint: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C means the app, which ends this process
     os.nice(NICENESS)
+    _go_first_when_memory_ends()
     inbox = _Inbox(connection)
     preparation = begin()
     with contextlib.suppress(BrokenPipeError):
@@ -115,6 +116,14 @@ def _serve(connection: Connection, begin: Callable[[], Preparation], fingerprint
             wish = inbox.first()
             connection.send(_Begun(wish.photo))
             connection.send(_prepared(wish, preparation))
+
+
+def _go_first_when_memory_ends() -> None:
+    """Linux then ends this process and not the app, which has somebody's work in hand."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError as error:  # another system
+        logger.debug("memory is shared with the app on equal terms: %s", error)
 
 
 def _prepared(wish: Wish, preparation: Preparation) -> _Finished:

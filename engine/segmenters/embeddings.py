@@ -117,9 +117,10 @@ class EmbeddingStore:
         content = _packed(arrays, photo=photo, fingerprint=fingerprint)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if len(content) > self._allowed(self._files()):
+            files = self._files()
+            if len(content) > self._allowed(files):
                 return False
-            self._trim(room_for=len(content))
+            _remove_all(self._surplus(files, room_for=len(content)))
             beside = path.with_name(f".{uuid.uuid4().hex}{_PART}")
             try:
                 with beside.open("xb") as file:
@@ -216,11 +217,9 @@ class EmbeddingStore:
         room = sum(file.size for file in files) + free - self._spare_bytes
         return min(self.limit_bytes, max(room, 0))
 
-    def _trim(self, *, room_for: int = 0) -> list[_File]:
-        """Remove those used longest ago until that many bytes more would fit."""
-        files = sorted(self._files(), key=lambda file: file.used_ns)
-        if not files:
-            return []
+    def _surplus(self, files: Iterable[_File], *, room_for: int = 0) -> list[_File]:
+        """Those used longest ago that must go before that many bytes more fit."""
+        files = sorted(files, key=lambda file: file.used_ns)
         too_many = sum(file.size for file in files) + room_for - self._allowed(files)
         going = []
         for file in files:
@@ -228,7 +227,11 @@ class EmbeddingStore:
                 break
             too_many -= file.size
             going.append(file)
-        return _remove_all(going)
+        return going
+
+    def _trim(self) -> list[_File]:
+        files = self._files()
+        return _remove_all(self._surplus(files)) if files else []
 
     def _complain(self, what: str, path: Path, error: OSError) -> None:
         # Once: a disk stays full for thousands of photos.

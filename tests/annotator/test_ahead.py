@@ -58,6 +58,8 @@ def test_photos_come_in_the_order_of_the_newest_wishes_and_a_killed_process_star
     until(lambda: "g" in desk.ready)
     assert Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[16] == "19"
 
+    assert Path(f"/proc/{process.pid}/oom_score_adj").read_text().strip() == "1000"
+
     second = process.pid
     assert second is not None
     process.close()

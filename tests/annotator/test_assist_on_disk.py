@@ -14,14 +14,14 @@ from engine.segmenters.embeddings import EmbeddingStore
 from engine.segmenters.sam import PreparedPhoto, SamSegmenter
 from engine.types import Image
 from tests.annotator.desk import is_alive, until
-from tests.engine.small_sam import small_network, small_segmenter
+from tests.engine.small_sam import small_sam
 
 
 class CountingSam(SamSegmenter):
     """Knows how often it had to encode."""
 
     def __init__(self) -> None:
-        super().__init__(small_network(), name="small")
+        super().__init__(small_sam(), name="small")
         self.encoded = 0
 
     def prepare(self, image: Image) -> PreparedPhoto:
@@ -100,7 +100,7 @@ def test_a_cache_that_is_turned_off_starts_no_process(
     project: Project, four: list[Photo], tmp_path: Path
 ) -> None:
     store = EmbeddingStore(tmp_path / "embeddings", limit_bytes=0)
-    assistant = Assistant(small_segmenter, store=store)
+    assistant = Assistant(CountingSam, store=store)
     assistant.prefetch(project, four)
     with assistant.on(project, four[0]):
         pass
@@ -111,6 +111,6 @@ def test_a_cache_that_is_turned_off_starts_no_process(
 
 def test_what_earlier_apps_left_too_much_goes_when_the_app_starts(tmp_path: Path) -> None:
     EmbeddingStore(tmp_path, spare_bytes=0).put("1" * 64, "a" * 32, {})
-    assistant = Assistant(small_segmenter, store=EmbeddingStore(tmp_path, limit_bytes=0))
+    assistant = Assistant(CountingSam, store=EmbeddingStore(tmp_path, limit_bytes=0))
     assistant.close()
     until(lambda: EmbeddingStore(tmp_path).usage().files == 0)

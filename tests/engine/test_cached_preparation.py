@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from engine.segmenters.sam import PreparedPhoto, SamSegmenter
 from engine.segmenters.sam_embeddings import SamCodec
 from engine.types import Image, Prompts
 from tests.engine.scenes import two_fruits
-from tests.engine.small_sam import small_network, small_segmenter
+from tests.engine.small_sam import small_sam
 
 IMAGE, LEFT, RIGHT = two_fruits()
 
@@ -24,13 +23,17 @@ IMAGE, LEFT, RIGHT = two_fruits()
 class CountingSam(SamSegmenter):
     """Knows how often it had to encode."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(small_network(**options), name="small")
+    def __init__(self, *, seed: int = 0) -> None:
+        super().__init__(small_sam(seed), name="small")
         self.encoded = 0
 
     def prepare(self, image: Image) -> PreparedPhoto:
         self.encoded += 1
         return super().prepare(image)
+
+
+def small_segmenter() -> SamSegmenter:
+    return SamSegmenter(small_sam(), name="small")
 
 
 @pytest.fixture
