@@ -52,8 +52,8 @@ class Recipe:
     area_prior: float = _option(0.25, "share of a photo that foreground takes on average")
     map_weight: float = _option(1.0, "mu: weight of edge and area loss of the coarse map")
     token_weight: float = _option(0.5, "lambda: weight of edge and area loss of each token's map")
-    map_free_epochs: float = _option(
-        0.0, "epochs without edge and area loss, for networks that know nothing yet"
+    map_free: float = _option(
+        0.0, "share of the training without edge and area loss, for a network that knows nothing"
     )
     evaluation_view: Literal["direct", "crop"] = _option(
         "direct", "validation sees the whole photo, or the centre crop after the resize"
@@ -71,7 +71,7 @@ class Recipe:
         _check(self, counts, lambda value: value >= 1, "at least 1")
         _check(
             self,
-            ("forward_batch", "warm_up_epochs", "map_free_epochs"),
+            ("forward_batch", "warm_up_epochs"),
             lambda value: value >= 0,
             "at least 0",
         )
@@ -83,7 +83,7 @@ class Recipe:
         _check(self, amounts, lambda value: value >= 0, "at least 0")
         shares = ("flip", "area_prior", "box_threshold")
         _check(self, shares, lambda value: 0 <= value <= 1, "between 0 and 1")
-        below_one = ("momentum", "beta2", "drop_path", "colour")
+        below_one = ("map_free", "momentum", "beta2", "drop_path", "colour")
         _check(self, below_one, lambda value: 0 <= value < 1, "at least 0 and below 1")
         _check(self, ("smallest_crop",), lambda value: 0 < value <= 1, "above 0 and at most 1")
         if self.resize < self.image_size:
@@ -136,7 +136,7 @@ _SMALL = Recipe(
     gradient_limit=1.0,
     linear_gain=0.8,
     drop_path=0.0,
-    map_free_epochs=12.0,
+    map_free=0.4,
     box_threshold=0.4,
 )
 _SMALL_TRANSFORMER = {"embed_dim": 64, "depth": 4, "heads": 2, "patch_size": 8}
@@ -145,7 +145,7 @@ _SMALL_CAM = replace(
     epochs=12,
     batch=32,
     linear_gain=0.0,
-    map_free_epochs=0.0,
+    map_free=0.0,
     protocol="wsol",
     box_threshold=0.5,
 )
@@ -257,7 +257,7 @@ def map_share(recipe: Recipe, *, step: int, steps_an_epoch: int) -> float:
 
     No slow rise: Adam makes much of small gradients, so the map would be lost as early.
     """
-    return float(step >= recipe.map_free_epochs * steps_an_epoch)
+    return float(step >= recipe.map_free * recipe.epochs * steps_an_epoch)
 
 
 def learning_rate(recipe: Recipe, *, step: int, steps_an_epoch: int) -> float:

@@ -72,7 +72,7 @@ def test_a_cosine_begins_high_after_its_warm_up_and_ends_low() -> None:
 
 
 def test_edge_and_area_can_be_held_back_at_first() -> None:
-    recipe = Recipe(map_free_epochs=2.0)
+    recipe = Recipe(epochs=4, map_free=0.5)
     shares = [map_share(recipe, step=step, steps_an_epoch=5) for step in range(15)]
     assert shares == [0.0] * 10 + [1.0] * 5
     assert map_share(Recipe(), step=0, steps_an_epoch=5) == 1.0
