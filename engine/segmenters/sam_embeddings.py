@@ -30,7 +30,7 @@ class SamCodec:
         return bool(self._network.device.type == "cpu")
 
     def fingerprint(self) -> str:
-        """32 hexadecimal digits of all that the embedding depends on; 0.4 s for vit_b.
+        """32 hexadecimal digits of all that the embedding depends on; up to 1 s for vit_b.
 
         The decoder is not part of it: networks that share the encoder share embeddings.
         """
