@@ -117,7 +117,8 @@ def test_an_empty_mask_is_never_offered_and_no_candidates_are_no_list() -> None:
 
 
 def test_the_list_is_short() -> None:
-    many = [ranked((10, 10, 50 + 5 * at, 50), 0.5) for at in range(-3, 14)]
+    boxes = [(10 + x, 10 + y, 50 + x, 50 + y) for x in range(-8, 25, 8) for y in range(-8, 9, 4)]
+    many = [ranked(box, 0.5) for box in boxes]
     found = alternatives.about_the_same(masked((10, 10, 50, 50)), many)
     assert len(found) == alternatives.LONGEST
 
