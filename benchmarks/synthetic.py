@@ -43,7 +43,7 @@ class SceneOptions:
     radius: tuple[float, float] = (0.24, 0.42)  # of an object, in sides of the photo
     clutter: int = 3  # at most so many shapes of no class behind the objects
     occlusion: float = 0.5  # chance that something thin lies across an object
-    noise: float = 6.0  # standard deviation of the noise of each pixel, in grey values
+    noise: float = 5.0  # standard deviation of the noise of each pixel, in grey values
 
     def __post_init__(self) -> None:
         if not 1 <= self.classes <= LARGEST_CLASS_COUNT:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_BASE = (70.0, 186.0)  # grey values of each channel of the middle tone
-_CONTRAST = (22.0, 48.0)  # of either tone from the middle, in each channel
+_BASE = (80.0, 176.0)  # grey values of each channel of the middle tone
+_CONTRAST = (32.0, 58.0)  # of either tone from the middle, in each channel
 
 
 def painted(
@@ -23,12 +23,12 @@ def painted(
 ) -> Floats:
     """(h, w, 3): a surface of the texture, turned at random; ``unit`` is the size of the thing.
 
-    Values lie around 20 to 235; the pattern repeats four to six times on ``unit`` pixels.
+    Values lie around 5 to 250; the pattern repeats three to four times on ``unit`` pixels.
     """
     base = random.uniform(*_BASE, 3)
     contrast = random.uniform(*_CONTRAST) * random.choice((-1.0, 1.0))
     tint = random.uniform(0.7, 1.3, 3)
-    period = max(unit / random.uniform(4.0, 6.0), 4.0)
+    period = max(unit / random.uniform(3.0, 4.5), 4.0)
     angle = random.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0.0 : shape[0], 0.0 : shape[1]]
     offset = random.uniform(0, 1, 2)
