@@ -39,6 +39,7 @@ from training.validation import BoxRule, validate
 
 MODEL = "model.safetensors"
 LOG = "log.jsonl"
+SETTINGS = "settings.json"
 STOPPED = 3
 
 
@@ -132,7 +133,7 @@ def _training(
 
 
 def _claim(settings: Settings, group: ProcessGroup) -> None:
-    """Make the run's folder and write the settings; JobError where it holds another run."""
+    """Make the run's folder and write the settings it begins with; JobError where it is taken."""
     out = settings.out
     if group.leads:
         try:
@@ -144,8 +145,9 @@ def _claim(settings: Settings, group: ProcessGroup) -> None:
                 f"{os.fspath(out)!r} holds a training already;"
                 " go on with --resume, or choose a new folder"
             )
-        text = json.dumps(settings.as_dict(), ensure_ascii=False, indent=2)
-        write_whole(out / "settings.json", text + "\n")
+        if not settings.resume or not (out / SETTINGS).exists():
+            text = json.dumps(settings.as_dict(), ensure_ascii=False, indent=2)
+            write_whole(out / SETTINGS, text + "\n")
     group.wait()
 
 
