@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from annotator import __version__, caching, commands, model_commands
-from annotator.exporting import FORMATS, STATUS_CHOICES
+from annotator import __version__, caching, commands, exchange_commands, model_commands
+from annotator.exporting import STATUS_CHOICES
 from annotator.training_options import TrainingOptions
 from engine import pipelines
 from engine.errors import AnnotatorError
@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(subparsers)
     _add_serve(subparsers)
     _add_export(subparsers)
+    _add_import(subparsers)
     _add_evaluate(subparsers)
     _add_status(subparsers)
     _add_models(subparsers)
@@ -47,7 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 Subparsers = argparse._SubParsersAction  # argparse has no public name for it
-_ELSEWHERE = {"train": model_commands, "models": model_commands, "cache": caching}
+_ELSEWHERE = {
+    "train": model_commands,
+    "models": model_commands,
+    "cache": caching,
+    "export": exchange_commands,
+    "import": exchange_commands,
+}
 
 
 def _command(
@@ -190,14 +197,17 @@ def _add_export(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "write instances to a file, read it back and compare",
         "annotator export birds coco birds.json",
     )
-    command.add_argument("format", choices=FORMATS, help="file format")
-    command.add_argument("out", type=Path, metavar="FILE", help="where to write")
-    command.add_argument(
-        "--status",
-        action="append",
-        choices=STATUS_CHOICES,
-        help="which instances; may be given several times (default: curated)",
+    exchange_commands.add_export_arguments(command)
+
+
+def _add_import(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    command = _command(
+        subparsers,
+        "import",
+        "read annotations from a file, as decided or as proposals",
+        "annotator import birds voc VOC2012 --as proposed --source voc",
     )
+    exchange_commands.add_import_arguments(command)
 
 
 def _add_evaluate(subparsers: Subparsers[argparse.ArgumentParser]) -> None:

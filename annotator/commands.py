@@ -157,15 +157,6 @@ def _refuse_options_of_others(name: str, arguments: argparse.Namespace) -> None:
 # -- out of the project --------------------------------------------------------------------------
 
 
-def run_export(arguments: argparse.Namespace) -> bool:
-    """`annotator export`."""
-    statuses = exporting.choose_statuses(arguments.status or ["curated"])
-    with opened(arguments.project) as project:
-        report = exporting.export(project, arguments.format, arguments.out, statuses=statuses)
-    answer(arguments, report.as_dict(), report.summary())
-    return report.unclassed == 0
-
-
 def run_evaluate(arguments: argparse.Namespace) -> bool:
     """`annotator evaluate`."""
     statuses = exporting.choose_statuses(arguments.status or ["all"])

@@ -1,11 +1,13 @@
 """Instances of a project into a file, then read back and compared: what was written is proven.
 
-The one path of the command line and of the app.
+The one path of the command line and of the app: `plan` says what will be in the file and what
+cannot be, `write` writes that, reads it back and keeps the report beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +15,64 @@ from typing import Any
 
 from annotator.store import Project
 from engine.errors import FormatError, OptionError
-from engine.types import CURATED, LabeledImage, Status
-from exports.coco import write_coco
+from engine.options import as_dict, from_dict
+from engine.types import CURATED, Status
+from exports.choices import Choices, Selection, select
+from exports.contents import Loss
+from exports.formats import About, Writer, formats_to_write
 from exports.verify import VerifyReport
-from exports.verify_coco import verify_coco
+from exports.whole_files import write_whole
 
-FORMATS = ("coco",)
+FORMATS = tuple(formats_to_write())
 STATUS_CHOICES = ("curated", "all", *(status.value for status in Status))
 """What may be exported: `curated` is accepted, edited and drawn; `all` leaves out the rejected."""
 
 EXPORTS = "exports"  # folder of the project that the app writes into
+REPORT = ".report.json"  # ending of the report beside a file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a file will hold, and what of the project it will not."""
+
+    format: str
+    options: Any  # of the format
+    statuses: tuple[str, ...]
+    selection: Selection  # as the format can hold it
+    left_out: tuple[Loss, ...]  # by the choices
+    losses: tuple[Loss, ...]  # by the format
+    about: About
+
+    def lines(self) -> list[str]:
+        """What will not be in the file, a line each."""
+        lines = []
+        if self.selection.unclassed:
+            lines.append(f"left out: {self.selection.unclassed} instances that have no class yet")
+        lines += [f"left out: {loss}" for loss in self.left_out]
+        return lines + [f"cannot be held: {loss}" for loss in self.losses]
+
+    def summary(self) -> str:
+        """What would be written."""
+        first = (
+            f"{self.selection.instances} instances on {len(self.selection.images)} photos"
+            f" would be written as {self.format}"
+        )
+        return "\n".join([first, *self.lines()])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        images = self.selection.images
+        return {
+            "format": self.format,
+            "options": as_dict(self.options),
+            "statuses": list(self.statuses),
+            "photos": len(images),
+            "photos_with_instances": sum(bool(image.instances) for image in images),
+            "instances": self.selection.instances,
+            "unclassed": self.selection.unclassed,
+            "left_out": [loss.as_dict() for loss in self.left_out],
+            "losses": [loss.as_dict() for loss in self.losses],
+        }
 
 
 @dataclass(frozen=True)
@@ -30,35 +80,29 @@ class ExportReport:
     """What was written, and what reading it back found."""
 
     path: Path
-    format: str
-    statuses: tuple[str, ...]
-    photos: int
-    photos_with_instances: int
-    instances: int
-    unclassed: int  # left out: nobody gave them a class
+    plan: Plan
     verified: VerifyReport
+
+    @property
+    def report_path(self) -> Path:
+        """Where this report is kept."""
+        return self.path.with_name(self.path.name + REPORT)
 
     def summary(self) -> str:
         """What a person wants to know, in a few lines."""
+        facts = self.plan.as_dict()
         lines = [
-            f"{self.instances} instances on {self.photos_with_instances} of {self.photos} photos "
-            f"written to {self.path}",
-            f"read back: {self.verified.summary()}",
+            f"{facts['instances']} instances on {facts['photos_with_instances']} of"
+            f" {facts['photos']} photos written to {self.path}",
+            f"read back by {self.verified.reader}: {self.verified.summary()}",
         ]
-        if self.unclassed:
-            lines.append(f"left out: {self.unclassed} instances that have no class yet")
-        return "\n".join(lines)
+        return "\n".join(lines + self.plan.lines())
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
             "path": str(self.path),
-            "format": self.format,
-            "statuses": list(self.statuses),
-            "photos": self.photos,
-            "photos_with_instances": self.photos_with_instances,
-            "instances": self.instances,
-            "unclassed": self.unclassed,
+            **self.plan.as_dict(),
             "verified": self.verified.as_dict(),
         }
 
@@ -82,47 +126,66 @@ def choose_statuses(choices: Sequence[str]) -> frozenset[Status]:
     return frozenset(chosen)
 
 
-def export(
-    project: Project, format_name: str, path: Path, *, statuses: frozenset[Status] = CURATED
-) -> ExportReport:
-    """Write the instances of these statuses, read the file back and compare.
+def plan(
+    project: Project,
+    format_name: str,
+    *,
+    choices: Choices | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Plan:
+    """What `write` would write; nothing is written here.
 
-    Photos without instances are kept: that nothing is on them is knowledge too. FormatError where
-    the file cannot be written, OptionError for an unknown format.
+    ``options`` are those of the format by their names. OptionError for an unknown format, option,
+    class or split; FormatError where the format cannot hold a name.
     """
-    if format_name not in FORMATS:
-        raise OptionError(f"format '{format_name}' is unknown; choose from {', '.join(FORMATS)}")
+    choices = choices or Choices()
+    writer = _writer(format_name)
+    own = from_dict(formats_to_write()[format_name].options, options or {})
     with project.read() as view:
-        images, unclassed = _with_classes(list(view.labeled(statuses)))
         categories = list(view.category_names().items())
-        name = view.setting("name", "")
+        selection = select(view.labeled(choices.statuses), categories, choices)
+        name = str(view.setting("name", ""))
+    held = writer.hold(selection, own)
+    return Plan(
+        format=format_name,
+        options=own,
+        statuses=tuple(sorted(choices.statuses)),
+        selection=replace(selection, images=held.images),
+        left_out=selection.left_out,
+        losses=held.losses,
+        about=About(description=name, date_created=datetime.now(UTC).isoformat(timespec="seconds")),
+    )
+
+
+def write(planned: Plan, path: Path) -> ExportReport:
+    """Write the file or folder, read it back and compare; the report stands beside it.
+
+    FormatError where it cannot be written. What reading back finds wrong stands in the report.
+    """
     if not path.parent.is_dir():
         raise FormatError(f"cannot write {str(path)!r}: there is no folder {path.parent}")
-    write_coco(
-        path,
-        images,
-        categories=categories,
-        description=name,
-        date_created=datetime.now(UTC).isoformat(timespec="seconds"),
-        statuses=statuses,
-    )
-    return ExportReport(
-        path=path,
-        format=format_name,
-        statuses=tuple(sorted(statuses)),
-        photos=len(images),
-        photos_with_instances=sum(bool(image.instances) for image in images),
-        instances=sum(len(image.instances) for image in images),
-        unclassed=unclassed,
-        verified=verify_coco(path, images, statuses=statuses),
-    )
+    writer = _writer(planned.format)
+    writer.write(path, planned.selection, planned.about, planned.options)
+    verified = writer.verify(path, planned.selection, planned.options)
+    report = ExportReport(path=path, plan=planned, verified=verified)
+    write_whole(report.report_path, json.dumps(report.as_dict(), ensure_ascii=False, indent=1))
+    return report
 
 
-def _with_classes(images: list[LabeledImage]) -> tuple[list[LabeledImage], int]:
-    """The images without the instances that have no class yet, and how many those were."""
-    kept = [
-        replace(image, instances=tuple(one for one in image.instances if one.category is not None))
-        for image in images
-    ]
-    before, after = (sum(len(image.instances) for image in some) for some in (images, kept))
-    return kept, before - after
+def export(
+    project: Project,
+    format_name: str,
+    path: Path,
+    *,
+    choices: Choices | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> ExportReport:
+    """`plan` and `write` in one go."""
+    return write(plan(project, format_name, choices=choices, options=options), path)
+
+
+def _writer(format_name: str) -> Writer:
+    found = formats_to_write().get(format_name)
+    if found is None or found.writer is None:
+        raise OptionError(f"format '{format_name}' is unknown; choose from {', '.join(FORMATS)}")
+    return found.writer

@@ -11,6 +11,7 @@ from annotator.ui import render
 from annotator.workspace import Workspace
 from engine.errors import AnnotatorError
 from engine.types import Status
+from exports.choices import Choices
 
 FORMATS = {"COCO JSON": "coco"}
 STATUSES = {
@@ -51,7 +52,8 @@ class ExportTab:
             stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
             statuses = exporting.choose_statuses([STATUSES[choice].value for choice in choices])
             path = folder / f"{FORMATS[file_format]}-{stamp}.json"
-            report = exporting.export(project, FORMATS[file_format], path, statuses=statuses)
+            chosen = Choices(statuses=statuses)
+            report = exporting.export(project, FORMATS[file_format], path, choices=chosen)
         except AnnotatorError as error:
             return render.notice(str(error))
         return render.export_result(report, link=f"export/{key}/{path.name}")

@@ -135,19 +135,16 @@ def notice(text: str, *, kind: str = "warn") -> str:
 
 def export_result(report: ExportReport, *, link: str) -> str:
     """What was written and what reading it back found."""
-    verified = report.verified
+    verified, facts = report.verified, report.plan.as_dict()
     mark = "✓ Verified" if verified.ok else "✗ Differences"
     lines = [
         f'<div class="t2-export" data-ok="{str(verified.ok).lower()}">',
         f"<strong>{mark}</strong>",
-        f"<p>{count(report.instances, 'instance')} on {report.photos_with_instances} of"
-        f" {count(report.photos, 'photo')} · {escape(', '.join(report.statuses))}</p>",
-        f"<p>Read back: {escape(verified.summary())}</p>",
+        f"<p>{count(facts['instances'], 'instance')} on {facts['photos_with_instances']} of"
+        f" {count(facts['photos'], 'photo')} · {escape(', '.join(facts['statuses']))}</p>",
+        f"<p>Read back by {escape(verified.reader)}: {escape(verified.summary())}</p>",
     ]
-    if report.unclassed:
-        lines.append(
-            f'<p class="t2-warn">{count(report.unclassed, "instance")} without a class left out</p>'
-        )
+    lines += [f'<p class="t2-warn">{escape(line)}</p>' for line in report.plan.lines()]
     lines.append(f'<p class="t2-path">{escape(str(report.path))}</p>')
     lines.append(f'<a class="t2-button" href="{escape(link)}" download>Download</a>')
     return "".join(lines) + "</div>"

@@ -18,7 +18,18 @@ from engine import checkpoints
 from tests.annotator.command_line import Captured, answer, complaint, decide
 from tests.conftest import save_scene
 
-COMMANDS = ("new", "add", "suggest", "serve", "export", "evaluate", "status", "models", "sample")
+COMMANDS = (
+    "new",
+    "add",
+    "suggest",
+    "serve",
+    "export",
+    "import",
+    "evaluate",
+    "status",
+    "models",
+    "sample",
+)
 
 # -- help ----------------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def test_export_tells_that_it_was_verified(
     assert main(["export", str(project.folder), "coco", str(tmp_path / "out.json")]) == DONE
     out = capsys.readouterr().out
     assert "1 instances on 1 of 4 photos" in out
-    assert "read back: " in out
+    assert "read back by pycocotools: " in out
 
 
 def test_objects_without_a_class_are_left_out_and_change_the_exit_code(
