@@ -20,6 +20,8 @@ from engine.localizers.saved import load_localizer
 from training.settings import Settings
 
 CLASSIFIER = ("head.", "fc.")  # parameters whose shape depends on the classes
+ADDED = {"sat": ("loc_", "kernel"), "gtformer": ("glo_embed", "global_projections.", "kernel")}
+"""What SAT and GTFormer have and TS-CAM has not."""
 WRAPPINGS = ("model", "state_dict")  # under which published checkpoints keep their weights
 
 
@@ -66,12 +68,17 @@ def _fill(network: nn.Module, path: Path, *, model: str, classes: tuple[str, ...
 def _fill_from_localizer(
     network: nn.Module, path: Path, *, model: str, classes: tuple[str, ...]
 ) -> None:
-    """Everything of an earlier training; its classifier only where the classes are the same."""
+    """Everything of an earlier training; its classifier only where the classes are the same.
+
+    TS-CAM is the plain transformer that SAT and GTFormer add tokens to, so these begin with it too.
+    """
     trained, card = load_localizer(path)
-    if card.arch != model:
-        raise WeightsError(f"{os.fspath(path)!r} is a {card.arch}, not a {model}; train that one")
     taken = trained.state_dict()
     own = network.state_dict()
+    if card.arch == "tscam" and model in ADDED:
+        taken |= {name: value for name, value in own.items() if name.startswith(ADDED[model])}
+    elif card.arch != model:
+        raise WeightsError(f"{os.fspath(path)!r} is a {card.arch}, not a {model}; train that one")
     if card.classes != classes:
         taken |= {name: value for name, value in own.items() if name.startswith(CLASSIFIER)}
     other = [

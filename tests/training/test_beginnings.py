@@ -64,6 +64,21 @@ def test_what_an_earlier_training_learnt_is_where_the_next_begins(
     assert train(settings).exists()
 
 
+@pytest.mark.parametrize("model", ["sat", "gtformer"])
+def test_a_plain_transformer_is_where_those_with_more_tokens_may_begin(
+    model: str, photos: Path, tmp_path: Path
+) -> None:
+    plain = train(tiny(photos, tmp_path / "plain", model="tscam", recipe={"epochs": 1}))
+    settings = tiny(photos, tmp_path / "next", model=model, weights=plain, recipe={"epochs": 1})
+    begun, fresh = made(settings), made(tiny(photos, tmp_path / "next", model=model))
+    learnt = weights_of(plain)
+    assert all(torch.equal(value, begun[name]) for name, value in learnt.items())
+    added = begun.keys() - learnt.keys()
+    assert added
+    assert all(torch.equal(begun[name], fresh[name]) for name in added)
+    assert train(settings).exists()
+
+
 def test_weights_of_another_network_are_refused(photos: Path, tmp_path: Path) -> None:
     earlier = train(tiny(photos, tmp_path / "earlier", recipe={"epochs": 1}))
     with pytest.raises(WeightsError, match="is a gtformer, not a sat"):
