@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.errors import FormatError
 from engine.types import Instance, LabeledImage, Source
+from exports.photo_names import stem
 
 NAMED = 5  # how many examples of a loss are named
 
@@ -102,7 +103,7 @@ def one_stem_each(images: Iterable[LabeledImage], losses: Losses) -> list[Labele
     seen: set[str] = set()
     kept = []
     for image in images:
-        key = str(PurePosixPath(image.file_name).with_suffix(""))
+        key = stem(image.file_name)
         if key in seen:
             losses.add("photos share their name without the ending and are left out", image)
             continue

@@ -189,7 +189,9 @@ FORMATS: dict[str, Format] = {
         options=voc.VocOptions,
         writer=Writer(
             hold=lambda chosen, options: voc.hold_voc(chosen.images, chosen.classes, options),
-            write=lambda path, chosen, about, options: voc.write_voc(path, chosen.images, options),
+            write=lambda path, chosen, about, options: voc.write_voc(
+                path, chosen.images, chosen.classes, options
+            ),
             verify=_verify_voc,
         ),
         read=voc.read_voc,

@@ -1,25 +1,16 @@
 """Which photo is meant: a name as a file spells it comes in, a known photo's name comes out.
 
-Names match whatever their Unicode composition, with ``\\`` for ``/``, and where one of both has
-more folders in front than the other; never where several photos could be meant.
+Names match whatever their Unicode composition, with ``\\`` for ``/``, and by the last parts of
+a path; never where several photos could be meant.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from engine.errors import FormatError
-
-
-@dataclass(frozen=True)
-class Match:
-    """A known photo, and whether only the last part of its name told so."""
-
-    name: str
-    by_base_name: bool
 
 
 class KnownPhotos:
@@ -27,50 +18,57 @@ class KnownPhotos:
 
     def __init__(self, sizes: Mapping[str, tuple[int, int]]) -> None:
         self.sizes = dict(sizes)
-        self._plain = _grouped((plain(name), name) for name in self.sizes)
-        self._tails = _grouped((tail, name) for name in self.sizes for tail in _tails(plain(name)))
-        self._stems = _grouped(
-            (tail, name) for name in self.sizes for tail in _tails(stem(plain(name)))
-        )
+        self._whole = _Index({name: name for name in self.sizes})
+        self._stems = _Index({name: stem(name) for name in self.sizes})
 
-    def match(self, name: str, *, has_ending: bool = True) -> Match | None:
+    def find(self, name: str, *, has_ending: bool = True) -> str | None:
         """The photo that is meant; None where there is none, or more than one.
 
         ``has_ending`` False is for files that name photos without ``.jpg``.
         """
-        if name in self.sizes:
-            return Match(name, by_base_name=False)
-        asked = plain(name)
-        exact = self._plain.get(asked, []) if has_ending else []
-        if len(exact) == 1:
-            return Match(exact[0], by_base_name=False)
-        index = self._tails if has_ending else self._stems
-        for tail in _tails(asked):
-            found = index.get(tail, [])
-            full = [
-                one for one in found if (plain(one) if has_ending else stem(plain(one))) == asked
-            ]
-            if len(full) == 1:
-                return Match(full[0], by_base_name=False)
-            if found:
-                loose = tail != asked and "/" in asked and "/" not in tail
-                return Match(found[0], by_base_name=loose) if len(found) == 1 else None
-        return None
+        return (self._whole if has_ending else self._stems).find(name)
 
-    def find(self, name: str, *, has_ending: bool = True) -> str | None:
-        """As `match`, the name alone."""
-        match = self.match(name, has_ending=has_ending)
-        return None if match is None else match.name
+
+class _Index:
+    """Photos by every way to spell the key of each."""
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        self._exact = _grouped((key, name) for name, key in keys.items())
+        self._plain = _grouped((plain(key), name) for name, key in keys.items())
+        self._tails = _grouped(
+            (tail, name) for name, key in keys.items() for tail in _tails(plain(key))
+        )
+        # Where base names repeat, folders tell what is what and must not be passed over.
+        bases = {plain(key).rpartition("/")[2] for key in keys.values()}
+        self._bases_tell = len(bases) == len(keys)
+
+    def find(self, asked: str) -> str | None:
+        tails = _tails(plain(asked))
+        ways = [(self._exact, asked), (self._plain, plain(asked))]
+        for group, key in [*ways, *((self._tails, tail) for tail in tails)]:
+            found = group.get(key, [])
+            if not found:
+                continue
+            is_base_of_both = (
+                group is self._tails
+                and len(tails) > 1
+                and "/" not in key
+                and key not in self._plain
+            )
+            if len(found) > 1 or (is_base_of_both and not self._bases_tell):
+                return None
+            return found[0]
+        return None
 
 
 def size_of(
     name: str, photos: KnownPhotos | None, *, has_ending: bool = True
 ) -> tuple[str, tuple[int, int]]:
     """The known photo's name and (width, height); FormatError where nobody knows it."""
-    match = None if photos is None else photos.match(name, has_ending=has_ending)
-    if photos is None or match is None:
+    found = None if photos is None else photos.find(name, has_ending=has_ending)
+    if photos is None or found is None:
         raise FormatError(f"the size of {name!r} stands nowhere, and no such photo is known")
-    return match.name, photos.sizes[match.name]
+    return found, photos.sizes[found]
 
 
 def plain(name: str) -> str:

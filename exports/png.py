@@ -19,13 +19,13 @@ from engine.errors import FormatError
 from engine.geometry import mask_to_rle, rle_to_mask
 from engine.types import Instance, LabeledImage
 from exports.contents import Held, Losses, check_names, held, one_stem_each
+from exports.label_map import FILE, label_map_text, palette
 from exports.photo_names import stem
 from exports.runs import box_of_rle
 from exports.whole_files import whole_folder
 
-CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
+CLASSES, OBJECTS = "SegmentationClass", "SegmentationObject"
 SETS = Path("ImageSets") / "Segmentation"
-BACKGROUND = "background"
 MOST_8_BIT = 254  # 255 is void
 MOST_16_BIT = 65534
 
@@ -77,7 +77,7 @@ def write_png(folder: Path, images: Sequence[LabeledImage], classes: Sequence[st
         for split, stems in names.items():
             text = "".join(f"{name}\n" for name in stems)
             (part / SETS / f"{split}.txt").write_text(text, encoding="utf-8", newline="\n")
-        (part / LABELS).write_text(_labels(classes), encoding="utf-8", newline="\n")
+        (part / FILE).write_text(label_map_text(classes), encoding="utf-8", newline="\n")
 
 
 def object_values(image: LabeledImage) -> Values:
@@ -87,18 +87,6 @@ def object_values(image: LabeledImage) -> Values:
         assert instance.rle is not None
         values[rle_to_mask(instance.rle)] = number
     return values
-
-
-def palette() -> NDArray[np.uint8]:
-    """The (256, 3) colours of VOC: bit by bit from the low bits of the number."""
-    numbers = np.arange(256)
-    colours = np.zeros((256, 3), dtype=np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(
-                np.uint8
-            )
-    return colours
 
 
 def _without_overlap(image: LabeledImage, losses: Losses) -> LabeledImage:
@@ -137,13 +125,3 @@ def _picture(values: Values, highest: int) -> Image.Image:
     picture = Image.fromarray(values.astype(np.uint8)).convert("P")
     picture.putpalette(palette().tobytes())
     return picture
-
-
-def _labels(classes: Sequence[str]) -> str:
-    """As CVAT and Datumaro write it: name, colour, parts, actions; the line is the value."""
-    colours = palette().tolist()
-    lines = ["# label:color_rgb:parts:actions"]
-    for number, name in enumerate([BACKGROUND, *classes]):
-        colour = ",".join(map(str, colours[number])) if len(classes) <= MOST_8_BIT else ""
-        lines.append(f"{name}:{colour}::")
-    return "".join(f"{line}\n" for line in lines)

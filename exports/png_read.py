@@ -6,9 +6,6 @@ Palette, gray and RGB files are understood; colours and values are those of ``la
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,25 +15,17 @@ from PIL import Image
 from engine.errors import FormatError
 from engine.geometry import mask_to_rle
 from engine.types import Instance, LabeledImage, Source, Status
-from exports.contents import Reading, class_name, tags_of
+from exports.contents import Reading, tags_of
+from exports.label_map import FILE, LabelMap, read_label_map
 from exports.photo_names import KnownPhotos, stem
-from exports.png import CLASSES, LABELS, OBJECTS, SETS
+from exports.png import CLASSES, OBJECTS, SETS
 from exports.runs import box_of_rle
-from exports.xml_files import number
 
 SPLITS = ("train", "val", "test")
 VOID_8_BIT, VOID_16_BIT = 255, 65535
 MOST_PIXELS = 200_000_000
 
-_LABEL = re.compile(r"^(.*):((?:\d+,\d+,\d+)?):([^:]*):([^:]*)$")
-
 Numbers = NDArray[np.int64]  # (h, w)
-
-
-@dataclass(frozen=True)
-class _LabelMap:
-    names: tuple[str, ...]  # by value; the first one is nothing
-    by_colour: Mapping[tuple[int, int, int], int]
 
 
 def read_png(path: Path, photos: KnownPhotos | None = None) -> Reading:
@@ -48,7 +37,7 @@ def read_png(path: Path, photos: KnownPhotos | None = None) -> Reading:
     files = sorted(base.rglob("*.png")) if base.is_dir() else []
     if not files:
         raise FormatError(f"{str(path)!r} holds no {CLASSES}/NAME.png")
-    labels = _label_map(path / LABELS)
+    labels = read_label_map(path / FILE)
     splits = _splits(path / SETS)
     images: list[LabeledImage] = []
     notes: list[str] = []
@@ -79,7 +68,7 @@ def read_png(path: Path, photos: KnownPhotos | None = None) -> Reading:
 
 
 def _instances(
-    of_class: Numbers, objects: Numbers, labels: _LabelMap, source: str
+    of_class: Numbers, objects: Numbers, labels: LabelMap, source: str
 ) -> list[Instance]:
     instances = []
     for value in np.unique(objects[objects > 0]).tolist():
@@ -119,7 +108,7 @@ def _objects(path: Path, of_class: Numbers) -> tuple[Numbers, str]:
     return np.where(pixels == void, 0, pixels), ""
 
 
-def _classes(path: Path, labels: _LabelMap) -> Numbers:
+def _classes(path: Path, labels: LabelMap) -> Numbers:
     """The place of the class in the label map for each pixel, -1 for void."""
     with _opened(path) as picture:
         mode, colours = picture.mode, picture.getpalette()
@@ -138,7 +127,7 @@ def _classes(path: Path, labels: _LabelMap) -> Numbers:
     return values
 
 
-def _by_colour(pixels: NDArray[np.uint8], labels: _LabelMap) -> Numbers:
+def _by_colour(pixels: NDArray[np.uint8], labels: LabelMap) -> Numbers:
     """Colours that the label map does not name are void."""
     weights = np.array([1 << 16, 1 << 8, 1])
     codes = (pixels.astype(np.int64) * weights).sum(axis=-1)
@@ -162,32 +151,6 @@ def _opened(path: Path) -> Image.Image:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FormatError(f"{path.name} is no PNG that opens ({error})") from error
     return picture
-
-
-def _label_map(path: Path) -> _LabelMap:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(
-            f"{str(path)!r} cannot be read ({error}); it must say which class each value is"
-        ) from error
-    names: list[str] = []
-    by_colour: dict[tuple[int, int, int], int] = {}
-    for line in text.replace("\r\n", "\n").split("\n"):
-        found = _LABEL.match(line)
-        if found is None or line.startswith("# label:"):
-            continue
-        if found[2]:
-            red, green, blue = (int(number(part, what="a colour")) for part in found[2].split(","))
-            by_colour.setdefault((red, green, blue), len(names))
-        names.append(class_name(found[1]))
-    if not names:
-        raise FormatError(f"{str(path)!r} holds no line 'name:red,green,blue::'")
-    if names[0].casefold() not in ("background", "_background_"):
-        names.insert(0, "background")
-        by_colour = {colour: place + 1 for colour, place in by_colour.items()}
-        by_colour.setdefault((0, 0, 0), 0)
-    return _LabelMap(tuple(names), by_colour)
 
 
 def _splits(folder: Path) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""Pascal VOC XML, both ways: a folder with ``Annotations/NAME.xml`` and ``ImageSets/Main``.
+"""Pascal VOC XML, both ways: a folder with ``Annotations/NAME.xml``, ``ImageSets/Main``
+and ``labelmap.txt``.
 
 VOC holds boxes only. Its own corners count from 1 and are inclusive: the pixel at the top left is
 1, 1, 1, 1. Nearly every other program writes 0-based half-open corners under the same names, and
@@ -29,6 +30,7 @@ from exports.contents import (
     one_stem_each,
     tags_of,
 )
+from exports.label_map import FILE, label_map_text, read_label_map
 from exports.photo_names import KnownPhotos, size_of, stem
 from exports.whole_files import whole_folder
 from exports.xml_files import Element, number, parsed, text_of
@@ -72,7 +74,9 @@ def hold_voc(images: Sequence[LabeledImage], classes: Sequence[str], options: Vo
     return Held(tuple(kept), losses.found())
 
 
-def write_voc(folder: Path, images: Sequence[LabeledImage], options: VocOptions) -> None:
+def write_voc(
+    folder: Path, images: Sequence[LabeledImage], classes: Sequence[str], options: VocOptions
+) -> None:
     """Write what `hold_voc` left, whole or not at all; FormatError where the place is taken."""
     with whole_folder(folder) as part:
         names: dict[str, list[str]] = {}
@@ -85,6 +89,8 @@ def write_voc(folder: Path, images: Sequence[LabeledImage], options: VocOptions)
         sets = part / "ImageSets" / "Main"
         sets.mkdir(parents=True)
         (part / "Annotations").mkdir(exist_ok=True)
+        # Datumaro and CVAT refuse classes that are not VOC's own without it.
+        (part / FILE).write_text(label_map_text(classes), encoding="utf-8", newline="\n")
         for split, stems in names.items():
             text = "".join(f"{name}\n" for name in stems)
             (sets / f"{split}.txt").write_text(text, encoding="utf-8", newline="\n")
@@ -116,7 +122,8 @@ def read_voc(
         images.append(replace(image, id=len(images) + 1, split=splits.get(stem(own), "")))
     if not images:
         raise FormatError(f"{str(path)!r} holds no VOC XML file that can be read: {notes[0]}")
-    classes = dict.fromkeys(name for image in images for name in image.tags)
+    listed = read_label_map(path / FILE).names[1:] if (path / FILE).is_file() else ()
+    classes = dict.fromkeys([*listed, *(name for image in images for name in image.tags)])
     return Reading(tuple(images), tuple(classes), tuple(notes))
 
 
