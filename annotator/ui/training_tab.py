@@ -230,22 +230,32 @@ class TrainingTab:
         name: str,
     ) -> list[Any]:
         try:
+            options = TrainingOptions(
+                model=model,
+                preset=preset,
+                epochs=_whole(epochs, NUMBERS["epochs"]),
+                image_size=_whole(image_size, NUMBERS["image_size"]),
+                batch=_whole(batch, NUMBERS["batch"]),
+                threads=_whole(threads, THREADS),
+            )
             number = training.start(
                 self._workspace.get(key),
-                TrainingOptions(
-                    model=model,
-                    preset=preset,
-                    epochs=_whole(epochs, NUMBERS["epochs"]),
-                    image_size=_whole(image_size, NUMBERS["image_size"]),
-                    batch=_whole(batch, NUMBERS["batch"]),
-                    threads=_whole(threads, THREADS),
-                ),
+                options,
                 name=name,
                 truth=Path(truth.strip()).expanduser() if truth.strip() else None,
+                passed_on=self._resize(options),
             )
         except AnnotatorError as error:
             return [render.notice(str(error)), *[gr.skip()] * (1 + len(self._state_outputs))]
         return ["", number, *self._tick(key, number, sent)]
+
+    def _resize(self, options: TrainingOptions) -> list[str]:
+        """Photos are resized in proportion to another image size; the preset's may be smaller."""
+        recipe = self._recipe(options.model, options.preset or "")
+        if options.image_size is None or not {"resize", "image_size"} <= recipe.keys():
+            return []
+        resize = options.image_size * recipe["resize"] / recipe["image_size"]
+        return ["--resize", str(round(resize))]
 
     def read_presets(self, model: str, preset: str) -> list[Any]:
         """Ask the trainer for its presets, once; see `preset_outputs`."""
@@ -271,9 +281,13 @@ class TrainingTab:
         chosen = preset if preset in names else DEFAULT_PRESET
         return [gr.Dropdown(names, value=chosen), *self._describe(model, chosen)]
 
+    def _recipe(self, model: str, preset: str) -> dict[str, Any]:
+        recipe = self._presets.get(model, {}).get(preset, {}).get("recipe", {})
+        return dict(recipe) if isinstance(recipe, dict) else {}
+
     def _describe(self, model: str, preset: str) -> list[Any]:
         described = self._presets.get(model, {}).get(preset)
-        recipe = described.get("recipe", {}) if described else {}
+        recipe = self._recipe(model, preset)
         numbers = [gr.Textbox(placeholder=str(recipe.get(name, ""))) for name in self.numbers]
         return [render_training.preset_facts(described), *numbers]
 

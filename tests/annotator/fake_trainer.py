@@ -130,7 +130,10 @@ class FakeTrainer:
 
 PRESETS = {
     model: {
-        name: {"recipe": {"epochs": 9, "image_size": 64, "batch": 4}, "network": network}
+        name: {
+            "recipe": {"epochs": 9, "image_size": 64, "resize": 72, "batch": 4},
+            "network": network,
+        }
         for name, network in (("small", {}), ("finetune", {"pretrained": True}))
     }
     for model in ("cam", "tscam", "sat", "gtformer")
@@ -150,6 +153,7 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--resize", type=int)
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--truth", type=Path)
     parser.add_argument("--pace", type=float, default=0.0, help="seconds a step")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,29 @@ def test_a_killed_trainer_is_interrupted_and_goes_on(trainings: Trainings) -> No
     assert (found.status, found.step) == (training.DONE, 20)
     assert list(trainings.log(number).steps) == list(range(1, 21))
     assert len(models.paths(trainings.project)) == 1
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_again_and_again_it_ends_with_every_step_once(
+    trainings: Trainings,
+) -> None:
+    chance = random.Random(1)
+    number = begin(trainings, "--pace", "0.02", epochs=12)
+    kills = 0
+    while kills < 12:
+        time.sleep(chance.uniform(0.0, 1.5))
+        if not trainings.get(number).is_active:
+            break
+        kill(trainings, number)
+        kills += 1
+        assert wait_for_end(trainings, number).status in (training.INTERRUPTED, training.DONE)
+        if trainings.get(number).status == training.DONE:
+            break
+        training.resume(trainings.project, number)
+    assert wait_for_end(trainings, number).status == training.DONE
+    assert kills > 3
+    assert list(trainings.log(number).steps) == list(range(1, 121))
+    assert [path.stem for path in models.paths(trainings.project)] == ["gtformer-1"]
 
 
 def test_half_a_line_at_the_end_of_the_log_does_not_hide_how_it_goes_on(
