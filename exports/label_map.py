@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import FormatError
-from exports.contents import class_name
+from exports.contents import NAMED, Loss, class_name
 
 FILE = "labelmap.txt"
 BACKGROUND = "background"
@@ -49,6 +49,13 @@ def label_map_text(classes: Sequence[str]) -> str:
         colour = ",".join(map(str, colours[number])) if len(classes) <= COLOURED else ""
         lines.append(f"{name}:{colour}::")
     return "".join(f"{line}\n" for line in lines)
+
+
+def label_losses(classes: Sequence[str]) -> tuple[Loss, ...]:
+    """The class names that our reader understands in the file and strict ones do not."""
+    names = [name for name in classes if ":" in name or name.startswith("#")]
+    what = "class names with ':' or a leading '#' are misread by CVAT and Datumaro"
+    return (Loss(what, len(names), tuple(names[:NAMED])),) if names else ()
 
 
 def read_label_map(path: Path) -> LabelMap:

@@ -19,7 +19,7 @@ from engine.errors import FormatError
 from engine.geometry import mask_to_rle, rle_to_mask
 from engine.types import Instance, LabeledImage
 from exports.contents import Held, Losses, check_names, held, one_stem_each
-from exports.label_map import FILE, label_map_text, palette
+from exports.label_map import FILE, label_losses, label_map_text, palette
 from exports.photo_names import stem
 from exports.runs import box_of_rle
 from exports.whole_files import whole_folder
@@ -51,7 +51,10 @@ def hold_png(images: Sequence[LabeledImage], classes: Sequence[str]) -> Held:
         return replace(instance, points=())
 
     kept = held(one_stem_each(images, losses), losses, hold)
-    return Held(tuple(_without_overlap(image, losses) for image in kept), losses.found())
+    return Held(
+        tuple(_without_overlap(image, losses) for image in kept),
+        (*losses.found(), *label_losses(classes)),
+    )
 
 
 def write_png(folder: Path, images: Sequence[LabeledImage], classes: Sequence[str]) -> None:

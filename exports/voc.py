@@ -30,7 +30,7 @@ from exports.contents import (
     one_stem_each,
     tags_of,
 )
-from exports.label_map import FILE, label_map_text, read_label_map
+from exports.label_map import FILE, label_losses, label_map_text, read_label_map
 from exports.photo_names import KnownPhotos, size_of, stem
 from exports.whole_files import whole_folder
 from exports.xml_files import Element, number, parsed, text_of
@@ -71,7 +71,7 @@ def hold_voc(images: Sequence[LabeledImage], classes: Sequence[str], options: Vo
         return replace(instance, box=box, rle=None, points=())
 
     kept = held(one_stem_each(images, losses), losses, hold)
-    return Held(tuple(kept), losses.found())
+    return Held(tuple(kept), (*losses.found(), *label_losses(classes)))
 
 
 def write_voc(
