@@ -161,6 +161,9 @@ def _add_train(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--truth", type=Path, metavar="FILE.json", help="COCO file to measure localisation with"
     )
+    command.add_argument(
+        "--weights", metavar="MODEL", help="begin with a model of the project, or with a file"
+    )
     existing = command.add_mutually_exclusive_group()
     for flag, text in (
         ("resume", "go on with training N after a stop, a kill or a failure"),

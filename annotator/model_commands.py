@@ -47,10 +47,13 @@ def _begin(project: Project, arguments: argparse.Namespace) -> int:
             from_arguments(TrainingOptions, arguments),
             name=arguments.name or "",
             truth=arguments.truth,
+            weights=arguments.weights or "",
             passed_on=arguments.passed_on,
         )
     chosen = [one.name for one in dataclasses.fields(TrainingOptions) if one.name in arguments]
-    chosen += [name for name in ("name", "truth") if getattr(arguments, name) is not None]
+    chosen += [
+        name for name in ("name", "truth", "weights") if getattr(arguments, name) is not None
+    ]
     if chosen or arguments.passed_on:
         given = flag_of(chosen[0]) if chosen else "--"
         raise OptionError(

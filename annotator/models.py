@@ -73,6 +73,12 @@ def path_of(project: Project, name: str) -> Path:
     return known[name]
 
 
+def file_of(project: Project, name_or_file: str) -> Path:
+    """A model of the project by its name, or any file; OptionError where there is neither."""
+    path = Path(name_or_file).expanduser()
+    return path.resolve() if path.is_file() else path_of(project, name_or_file)
+
+
 def newest(project: Project) -> Model | None:
     """The model that was made last and can be read."""
     return next((model for model in all_models(project) if model.card is not None), None)

@@ -87,8 +87,9 @@ def _command(
 ) -> list[str]:
     words = [*_trainer(), "--photos", str(photo_folder), "--tags", str(folder / files.TAGS)]
     words += ["--out", str(folder), *request["flags"]]
-    if request["truth"] is not None:
-        words += ["--truth", request["truth"]]
+    for name in ("truth", "weights"):
+        if request.get(name) is not None:
+            words += [f"--{name}", request[name]]
     words += request["passed_on"]
     return [*words, "--resume"] if is_again else words
 

@@ -213,16 +213,19 @@ def start(
     *,
     name: str = "",
     truth: Path | None = None,
+    weights: str = "",
     passed_on: Sequence[str] = (),
 ) -> int:
     """Prepare a run folder and start a trainer in it; the number of the training.
 
     ``name`` is the model's, by default made of network and number; ``truth`` is a COCO file to
-    measure localisation against; ``passed_on`` goes to the trainer as it is. OptionError where the
-    project has nothing to learn from or the name is taken.
+    measure localisation against; ``weights`` a model of the project, or a file, to begin with;
+    ``passed_on`` goes to the trainer as it is. OptionError where the project has nothing to learn
+    from, the name is taken or a file is not there.
     """
     if truth is not None and not truth.is_file():
         raise OptionError(f"there is no truth file {str(truth)!r}; give a COCO file")
+    begins_with = str(models.file_of(project, weights)) if weights else None
     with project.read() as view:
         counted = material(view)
         photos = tagged_photos(view)
@@ -242,6 +245,7 @@ def start(
             "options": asdict(options),
             "flags": options.flags(),
             "truth": None if truth is None else str(truth.resolve()),
+            "weights": begins_with,
             "passed_on": list(passed_on),
             "photos": found,
             "missing": missing,

@@ -33,9 +33,9 @@ TITLES = {
 CLASSES_SHOWN = 16
 FIGURES = {"top1": "top-1", "map": "mean AP", "gt_known": "GT-Known"}
 FROM_NOTHING = (
-    "Starts from nothing: from a few hundred photos such a network learns roughly where things are,"
-    " not their outlines, and may do no better than proposing without it. Compare before you rely"
-    " on it."
+    "Starts from nothing unless it begins with a model: from a few hundred photos it learns roughly"
+    " where things are, not their outlines, and may do no better than proposing without it. Compare"
+    " before you rely on it."
 )
 FROM_IMAGENET = (
     "Starts from ImageNet weights, as the published figures do; they are downloaded once if they"

@@ -80,22 +80,29 @@ class TrainingTab:
     @property
     def outputs(self) -> list[Any]:
         """The components that `show` fills."""
-        return [self.number, self.readiness, self.start, *self._state_outputs]
+        return [self.number, self.readiness, self.start, self.weights, *self._state_outputs]
 
     def show(self, key: str | None, number: int | None) -> list[Any]:
         """Everything of the tab for the current project and a training of it; see `outputs`."""
         if key is None:
-            told = render.notice("Open a project first.")
-            return [None, told, gr.Button(interactive=False), *self._tick(None, None, {})]
+            return self._nothing("Open a project first.")
         try:
-            with self._workspace.get(key).read() as view:
+            project = self._workspace.get(key)
+            with project.read() as view:
                 found = material(view)
         except AnnotatorError as error:
-            told = render.notice(str(error))
-            return [None, told, gr.Button(interactive=False), *self._tick(None, None, {})]
-        can_start = gr.Button(interactive=len(found.classes) > 1)
-        readiness = render_training.readiness(found)
-        return [number, readiness, can_start, *self._tick(key, number, {})]
+            return self._nothing(str(error))
+        return [
+            number,
+            render_training.readiness(found),
+            gr.Button(interactive=len(found.classes) > 1),
+            gr.Dropdown(choices=["", *(path.stem for path in models.paths(project))]),
+            *self._tick(key, number, {}),
+        ]
+
+    def _nothing(self, why: str) -> list[Any]:
+        start = gr.Button(interactive=False)
+        return [None, render.notice(why), start, gr.skip(), *self._tick(None, None, {})]
 
     def look_again(self, key: str | None, number: int | None) -> list[Any]:
         """`show` for a tab that is opened again."""
@@ -197,6 +204,14 @@ class TrainingTab:
                 placeholder=f"{os.cpu_count()}",
                 elem_id="training-threads",
             )
+            self.weights = gr.Dropdown(
+                [],
+                value="",
+                label="Begin with",
+                info="A model of this project, or the path of a file; empty: as the preset says.",
+                allow_custom_value=True,
+                elem_id="training-weights",
+            )
             truth = gr.Textbox(
                 "",
                 label="Truth file",
@@ -214,7 +229,8 @@ class TrainingTab:
             "Start training", variant="primary", interactive=False, elem_id="training-start"
         )
         self.refusal = gr.HTML(elem_id="training-refusal", padding=False)
-        self.form = [self.model, self.preset, *self.numbers.values(), threads, truth, name]
+        self.form = [self.model, self.preset, *self.numbers.values()]
+        self.form += [threads, self.weights, truth, name]
 
     def _start(
         self,
@@ -226,6 +242,7 @@ class TrainingTab:
         image_size: str,
         batch: str,
         threads: str,
+        weights: str | None,
         truth: str,
         name: str,
     ) -> list[Any]:
@@ -243,6 +260,7 @@ class TrainingTab:
                 options,
                 name=name,
                 truth=Path(truth.strip()).expanduser() if truth.strip() else None,
+                weights=(weights or "").strip(),
                 passed_on=self._resize(options),
             )
         except AnnotatorError as error:

@@ -156,6 +156,7 @@ def main() -> int:
     parser.add_argument("--resize", type=int)
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--truth", type=Path)
+    parser.add_argument("--weights", type=Path)
     parser.add_argument("--pace", type=float, default=0.0, help="seconds a step")
     parser.add_argument("--fail-at", type=int, default=0, help="the loss of this step is NaN")
     parser.add_argument("--deaf", action="store_true", help="SIGTERM kills it")

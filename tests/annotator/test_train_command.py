@@ -117,6 +117,7 @@ def test_the_training_outlives_a_command_that_is_killed(trainings: Trainings) ->
         (["--model", "yolo"], "no localizer 'yolo'"),
         (["--epochs", "0"], "epochs must be at least 1"),
         (["--truth", "none.json"], "no truth file 'none.json'"),
+        (["--weights", "x.pth"], "no model 'x.pth'"),
         (["--resume", "3"], "no training number 3; there is none yet"),
         (["--resume", "3", "--epochs", "2"], "leave out --epochs"),
         (["--stop", "1"], "no training number 1"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from annotator import models, trainer, training
+from annotator import training_files as files
 from annotator.intake import add_photos
 from annotator.store import Project
 from annotator.training import Trainings
@@ -105,6 +106,20 @@ def test_settings_reach_the_trainer_and_what_is_not_set_does_not(
     ]
     assert request["truth"] == str(truth)
     assert [path.name for path in models.paths(trainings.project)] == ["Vögel 2 (neu).safetensors"]
+
+
+def test_a_training_begins_with_a_model_of_the_project_or_with_a_file(
+    trainings: Trainings, tmp_path: Path
+) -> None:
+    wait_for_end(trainings, begin(trainings, epochs=1, name="first"))
+    number = begin(trainings, epochs=1, weights="first")
+    assert wait_for_end(trainings, number).status == training.DONE
+    request = files.read_note(trainings.get(number).folder, files.REQUEST)
+    assert request["weights"] == str(models.path_of(trainings.project, "first"))
+    (tmp_path / "deit.pth").write_bytes(b"")
+    wait_for_end(trainings, begin(trainings, epochs=1, weights=str(tmp_path / "deit.pth")))
+    with pytest.raises(OptionError, match="no model 'none'; choose from"):
+        begin(trainings, weights="none")
 
 
 def test_numbers_are_never_used_twice(trainings: Trainings) -> None:
