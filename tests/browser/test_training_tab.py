@@ -68,10 +68,15 @@ def birds(house: tuple[Server, Path], tmp_path: Path) -> Iterator[Trainings]:
 def served(house: tuple[Server, Path], birds: Trainings, monkeypatch: pytest.MonkeyPatch) -> Server:
     """The server with that project on its list; its trainer takes a tenth of a second a step."""
     server, script = house
-    script.write_text(f'exec {FAKE_TRAINER} --pace 0.1 "$@"\n')
+    let_the_trainer(script, "--pace 0.1")
     server.folder = birds.project.folder
     monkeypatch.setenv(trainer.TRAINER, f"sh {script}")  # for a server that is started again
     return server
+
+
+def let_the_trainer(script: Path, flags: str) -> None:
+    """How every trainer behaves that the server starts from now on."""
+    script.write_text(f'exec {FAKE_TRAINER} {flags} "$@"\n')
 
 
 class TrainPage:
@@ -119,12 +124,12 @@ class TrainPage:
 
 
 def test_a_training_from_the_start_over_a_stop_to_its_model(
-    served: Server, context: BrowserContext, birds: Trainings
+    served: Server, house: tuple[Server, Path], context: BrowserContext, birds: Trainings
 ) -> None:
     train = TrainPage(context, served)
     expect(train.state).to_contain_text("Nothing trained yet")
     expect(train.part("curves").locator("svg")).to_have_count(0)
-    train.start(epochs=6)
+    train.start(epochs=60)  # a minute: time enough on a busy machine
     train.expect_status("waiting|running")
     train.expect_step(12)
     charts = train.part("curves").locator("svg")
@@ -132,7 +137,7 @@ def test_a_training_from_the_start_over_a_stop_to_its_model(
     expect(charts.first).to_be_visible()
     expect(train.part("curves")).to_contain_text("classification")
     expect(train.state).to_contain_text(
-        re.compile(r"epoch \d of 6 · .* s a step · about \d+ s left")
+        re.compile(r"epoch \d+ of 60 · .* s a step · about \d+ \w+ left")
     )
     length = "() => document.querySelector('#training-curves .t2-line path').getTotalLength()"
     before = train.page.evaluate(length)
@@ -143,16 +148,17 @@ def test_a_training_from_the_start_over_a_stop_to_its_model(
     train.expect_status("stopped")
     expect(train.part("stop")).to_be_hidden()
     stopped_at = birds.get(1).step
-    assert 12 <= stopped_at < 60
+    assert 12 <= stopped_at < 600
+    let_the_trainer(house[1], "--pace 0")
     train.part("resume").click()
     train.expect_status("waiting|running")
     train.expect_status("done")
     expect(train.part("resume")).to_be_hidden()
-    expect(train.state).to_contain_text("step 60 of 60")
+    expect(train.state).to_contain_text("step 600 of 600")
     model = train.page.locator('#models [data-model="gtformer-1"]')
     expect(model).to_contain_text("2 classes: <i>dog</i>, cat")
     expect(model).to_contain_text("top-1 75.0%")
-    assert list(birds.log(1).steps) == list(range(1, 61))
+    assert list(birds.log(1).steps) == list(range(1, 601))
     train.visit.assert_clean()
 
 
@@ -173,11 +179,12 @@ def test_a_training_outlives_the_page_and_the_server(
 
 
 def test_a_killed_trainer_is_shown_as_interrupted_and_goes_on(
-    served: Server, context: BrowserContext, birds: Trainings
+    served: Server, house: tuple[Server, Path], context: BrowserContext, birds: Trainings
 ) -> None:
     train = TrainPage(context, served)
-    train.start(epochs=2)
+    train.start(epochs=60)
     train.expect_step(11)
+    let_the_trainer(house[1], "--pace 0")
     kill(birds, 1)
     train.expect_status("interrupted")
     expect(train.state).to_contain_text(re.compile("killed|gone"))
@@ -232,7 +239,7 @@ def test_mistakes_are_told_where_they_were_made(served: Server, context: Browser
 def test_a_failure_is_shown_in_the_trainers_words(
     served: Server, house: tuple[Server, Path], context: BrowserContext
 ) -> None:
-    house[1].write_text(f'exec {FAKE_TRAINER} --fail-at 3 "$@"\n')
+    let_the_trainer(house[1], "--fail-at 3")
     train = TrainPage(context, served)
     train.start(epochs=1)
     train.expect_status("failed")
