@@ -1,7 +1,9 @@
 # make run    set up and open the sample project in the browser
 # make check  set up for development and run every check
 # make check-slow  the checks that take minutes
-.PHONY: run check check-slow format test clean
+# make bench-wsol     train every localizer on made-up photos and redo the tables of the paper
+# make bench-suggest  SAM's gallery against the published generator, on photo sets in COCO layout
+.PHONY: run check check-slow format test clean bench-wsol bench-suggest
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +20,15 @@ check: .venv/installed-for-tests
 
 check-slow: .venv/installed-for-tests
 	$(BIN)/pytest -m slow
+
+BENCH ?= bench
+SETS ?= ../shared/data/pets_masks ../shared/data/birds10 ../shared/data/caltech_animals
+
+bench-wsol: .venv/installed-for-tests
+	$(BIN)/python -m benchmarks.wsol $(BENCH)/wsol
+
+bench-suggest: .venv/installed-for-tests
+	$(BIN)/python -m benchmarks.suggest $(SETS) --json $(BENCH)/suggest.json
 
 format: .venv/installed-for-tests
 	$(BIN)/ruff format .
