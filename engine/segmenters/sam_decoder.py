@@ -123,6 +123,11 @@ class ClickDecoder:
         self._outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         self._upscaling = _Upscaling(network, input_hw=input_hw, dtype=dtype)
 
+    @property
+    def drawn_hw(self) -> tuple[int, int]:
+        """How many rows and columns of the logits are computed; the rest is padding."""
+        return 4 * self._upscaling.rows, 4 * self._upscaling.columns
+
     def decode(self, clicks: Tensor) -> Decoded:
         """``clicks`` (b, 2): x, y in pixels of the square that the network sees."""
         decoder = self.network.mask_decoder
@@ -224,9 +229,11 @@ class _Upscaling:
         large = functional.linear(self.act(large), self.second, self.second_bias)
         large = self.act(large).view(batch, -1, self.second.shape[0] // 4)
         drawn = torch.bmm(drawers.to(large.dtype), large.transpose(1, 2)).float()
-        # (row, column, lower?, right?, lower?, right?) of each pixel
-        drawn = drawn.view(batch, -1, rows, columns, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
-        out[:, :, : 4 * rows, : 4 * columns] = drawn.reshape(batch, -1, 4 * rows, 4 * columns)
+        # (row, column, lower?, right?, lower?, right?) of each pixel; neighbours in pairs, as one
+        # number of 8 bytes, which is ten times as fast to put in order.
+        pairs = drawn.view(torch.float64).view(batch, -1, rows, columns, 2, 2, 2)
+        pairs = pairs.permute(0, 1, 2, 4, 6, 3, 5).reshape(batch, -1, 4 * rows, 2 * columns)
+        out[:, :, : 4 * rows, : 4 * columns] = pairs.view(torch.float32)
 
 
 def _as_product(layer: torch.nn.ConvTranspose2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -69,11 +69,6 @@ class Enlarger:
         small = logits[some_rows, some_columns]
         return Patch(of_rows @ small @ of_columns.T, top=rows[0], left=columns[0])
 
-    def at(self, logits: Tensor, *, rows: Tensor, columns: Tensor) -> Tensor:
-        """Single pixels of (n, side, side) logits: (n, rows, columns)."""
-        of_rows, of_columns = self._rows.matrix[rows], self._columns.matrix[columns]
-        return of_rows @ logits @ of_columns.T
-
 
 class _Side:
     """One side: what every pixel takes of every place on the small grid."""

@@ -115,9 +115,9 @@ class ExactGallery:
         scores, small, _ = self._network.run(sample)
         decoded = self._decoder.decode(clicks[sample])
         logits = self._decoder.logits(decoded, torch.arange(len(sample), device=small.device))
-        drawn = (logits != 0).any(dim=1, keepdim=True)  # all but the padding
-        ranges = small.abs().amax(dim=(2, 3)).clamp(min=torch.finfo(small.dtype).tiny)
-        shares = ((logits - small) * drawn).abs().amax(dim=(2, 3)) / ranges
+        rows, columns = self._decoder.drawn_hw
+        difference = (logits - small)[:, :, :rows, :columns].abs().amax(dim=(2, 3))
+        shares = difference / small.abs().amax(dim=(2, 3)).clamp(min=torch.finfo(small.dtype).tiny)
         least = torch.finfo(torch.float32).eps
         score_error = max(float((decoded.scores - scores).abs().max()), least)
         return SAFETY * score_error, SAFETY * max(float(shares.max()), least)

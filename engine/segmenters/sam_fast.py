@@ -6,9 +6,11 @@ logits, and are enlarged when they are asked for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ from engine.types import CoarseMap, Mask
 BATCH = 8  # clicks decoded at once
 TAU = 0.2  # where the map is above, there may be something; as `matching.coarse_to_cells`
 FEWEST = 64  # clicks; where less of the map is above, its highest places
-MOST = 400  # clicks; where more of the map is above, every second place as on a chessboard
+MOST = 600  # clicks; where more of the map is above, every second place as on a chessboard
 KEPT_AS = torch.float16
 """Logits lie within a few dozens, and half precision computed them with fewer digits than this."""
 
@@ -46,11 +48,16 @@ def half_precision(device: torch.device) -> torch.dtype:
 
 
 def plausible(shares: NDArray[np.float64], coarse: CoarseMap) -> NDArray[np.float64]:
-    """Those of the (n, 2) places in [0, 1], row by row on a square grid, that are worth a click."""
-    height, width = coarse.shape
+    """Those of the (n, 2) places in [0, 1], row by row on a square grid, that are worth a click.
+
+    Cells beside those that are above count too: of many clicks with nearly the same mask the
+    generator keeps the one with the best score, which need not be in the middle.
+    """
+    around = cv2.dilate(np.ascontiguousarray(coarse), np.ones((3, 3), dtype=np.uint8))
+    height, width = around.shape
     columns = np.minimum((shares[:, 0] * width).astype(int), width - 1)
     rows = np.minimum((shares[:, 1] * height).astype(int), height - 1)
-    values = coarse[rows, columns]
+    values = around[rows, columns]
     chosen = values > TAU
     if chosen.sum() < FEWEST:
         chosen = np.zeros(len(shares), dtype=bool)
@@ -83,6 +90,9 @@ def fast_gallery(
     boxes = np.array([one.box for one in found], dtype=np.float32).reshape(-1, 4)
     scores = np.array([one.score for one in found], dtype=np.float32)
     order = suppressed(boxes, scores, filters.box_nms_thresh)
+    order = _different(
+        order, found, _SmallMasks([one.logits for one in found], enlarger, threshold)
+    )
     half_open = np.add(boxes[order], (0.0, 0.0, 1.0, 1.0), dtype=np.float64)
     return Gallery(
         boxes=half_open,
@@ -120,6 +130,17 @@ def _passing(
             if box is not None:
                 found.append(_Found(float(decoded.scores[index, channel]), box, mine.clone()))
     return found
+
+
+def _different(order: Sequence[int], found: Sequence[_Found], masks: _SmallMasks) -> list[int]:
+    """Of equal masks the first. Boxes of one row or column have no area, and suppress nothing."""
+    boxes = Counter(found[index].box for index in order)
+    different: dict[tuple[PixelBox, bytes], int] = {}
+    for index in order:
+        box = found[index].box
+        pixels = masks.mask(index).tobytes() if boxes[box] > 1 else b""
+        different.setdefault((box, pixels), index)
+    return list(different.values())
 
 
 @dataclass(frozen=True, eq=False)
