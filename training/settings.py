@@ -86,10 +86,16 @@ def settings_for(
 ) -> Settings:
     """The settings of a preset, with single options of its recipe or network changed.
 
+    Where the image size is changed alone, the size that photos are resized to follows it.
     ``others`` are further fields of `Settings`. OptionError for unknown names and wrong values.
     """
     chosen = preset_of(model, preset)
-    filled = from_dict(Recipe, {**as_dict(chosen.recipe), **(recipe or {})})
+    changed = dict(recipe or {})
+    if "image_size" in changed and "resize" not in changed and type(changed["image_size"]) is int:
+        # The crop stays the share of the photo that it was.
+        scale = changed["image_size"] / chosen.recipe.image_size
+        changed["resize"] = round(chosen.recipe.resize * scale)
+    filled = from_dict(Recipe, {**as_dict(chosen.recipe), **changed})
     kind = LOCALIZERS[model].options
     known = {one.name for one in dataclasses.fields(kind)}
     shared = {name: getattr(filled, name) for name in FROM_RECIPE if name in known}

@@ -44,6 +44,13 @@ def test_flags_change_single_options_of_recipe_network_and_machine() -> None:
     assert (settings.val_share, settings.multi_label) == (0.5, "yes")
 
 
+def test_a_larger_image_size_alone_keeps_the_share_that_is_cut_off() -> None:
+    settings = parse([*NEEDED, "--preset", "small", "--image-size", "128"])
+    assert (settings.recipe.image_size, settings.recipe.resize) == (128, 144)
+    settings = parse([*NEEDED, "--preset", "small", "--image-size", "128", "--resize", "130"])
+    assert settings.recipe.resize == 130
+
+
 def test_settings_are_plain_json() -> None:
     settings = parse([*NEEDED, "--truth", "é.json", "--decay-epochs", "4"])
     read = json.loads(json.dumps(settings.as_dict()))
