@@ -261,19 +261,10 @@ class TrainingTab:
                 name=name,
                 truth=Path(truth.strip()).expanduser() if truth.strip() else None,
                 weights=(weights or "").strip(),
-                passed_on=self._resize(options),
             )
         except AnnotatorError as error:
             return [render.notice(str(error)), *[gr.skip()] * (1 + len(self._state_outputs))]
         return ["", number, *self._tick(key, number, sent)]
-
-    def _resize(self, options: TrainingOptions) -> list[str]:
-        """Photos are resized in proportion to another image size; the preset's may be smaller."""
-        recipe = self._recipe(options.model, options.preset or "")
-        if options.image_size is None or not {"resize", "image_size"} <= recipe.keys():
-            return []
-        resize = options.image_size * recipe["resize"] / recipe["image_size"]
-        return ["--resize", str(round(resize))]
 
     def read_presets(self, model: str, preset: str) -> list[Any]:
         """Ask the trainer for its presets, once; see `preset_outputs`."""
