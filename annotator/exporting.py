@@ -7,6 +7,8 @@ cannot be, `write` writes that, reads it back and keeps the report beside it.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -182,6 +184,23 @@ def export(
 ) -> ExportReport:
     """`plan` and `write` in one go."""
     return write(plan(project, format_name, choices=choices, options=options), path)
+
+
+def packed(path: Path) -> Path:
+    """What can be downloaded: the file itself, or a zip in place of the folder.
+
+    Masks in a folder of the project could be taken for photos when photos are added.
+    """
+    if not path.is_dir():
+        return path
+    target = path.with_name(path.name + ".zip")
+    try:
+        made = shutil.make_archive(str(path.with_name(f".{path.name}.part")), "zip", root_dir=path)
+        os.replace(made, target)
+        shutil.rmtree(path)
+    except OSError as error:
+        raise FormatError(f"cannot pack {str(path)!r}: {error.strerror or error}") from error
+    return target
 
 
 def _writer(format_name: str) -> Writer:

@@ -34,8 +34,8 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
                 canvas = review_canvas(review_op=review_op, elem_id="review")
             with gr.Tab("Train", id="train") as train:
                 training_tab = TrainingTab(workspace, key)
-            with gr.Tab("Export", id="export"):
-                ExportTab(workspace, key)
+            with gr.Tab("Export", id="export") as export:
+                export_tab = ExportTab(workspace, key, actor=actor)
 
         def load(request: gr.Request) -> list[Any]:
             project_key, name, photo, tab = _address(workspace, request)
@@ -58,6 +58,7 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
         train.select(training_tab.look_again, numbered, seen, show_progress="hidden")
         asked, answered = training_tab.preset_inputs, training_tab.preset_outputs
         train.select(training_tab.read_presets, asked, answered, show_progress="hidden")
+        export.select(export_tab.look_again, key, export_tab.classes, show_progress="hidden")
         # Proposals may have come in while another tab was shown: look at the photo again.
         review.select(None, None, None, js="() => window.dispatchEvent(new Event('t2m:shown'))")
     return blocks

@@ -1,19 +1,25 @@
-"""The export screen: what to write, and what reading it back found."""
+"""The export screen: what to write and what reading it back found; beside it the way back in."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import gradio as gr
 
 from annotator import exporting
-from annotator.ui import render
+from annotator.store import Project
+from annotator.ui import render, render_exchange
+from annotator.ui.import_form import ImportForm
+from annotator.ui.voc_fields import VocFields
 from annotator.workspace import Workspace
-from engine.errors import AnnotatorError
+from engine.errors import AnnotatorError, OptionError
 from engine.types import Status
 from exports.choices import Choices
+from exports.formats import formats_to_write
 
-FORMATS = {"COCO JSON": "coco"}
+FORMATS = {kind.title: name for name, kind in formats_to_write().items()}
+FIRST = next(iter(FORMATS))
 STATUSES = {
     "Accepted": Status.ACCEPTED,
     "Edited": Status.EDITED,
@@ -27,33 +33,102 @@ CURATED = ["Accepted", "Edited", "Drawn"]
 class ExportTab:
     """Builds the tab inside the current `gr.Blocks` context."""
 
-    def __init__(self, workspace: Workspace, key: gr.State) -> None:
+    def __init__(self, workspace: Workspace, key: gr.State, *, actor: str) -> None:
         self._workspace = workspace
-        with gr.Column(elem_classes="t2-panel t2-narrow"):
-            gr.HTML('<h2 class="t2-title">Export</h2>', padding=False)
-            file_format = gr.Dropdown(list(FORMATS), value="COCO JSON", label="Format")
-            statuses = gr.CheckboxGroup(
-                list(STATUSES),
-                value=CURATED,
-                label="Which objects",
-                info="Curated objects, what a person stands behind, are chosen already.",
-                elem_id="export-statuses",
-            )
-            write = gr.Button("Export", variant="primary", elem_id="export-write")
-            result = gr.HTML(elem_id="export-result", padding=False)
-        write.click(self._write, [key, file_format, statuses], result, show_progress="minimal")
+        with gr.Row(equal_height=False, elem_classes="t2-page"):
+            with gr.Column(scale=3, min_width=420, elem_classes="t2-panel"):
+                self._build_export(key)
+            with gr.Column(scale=2, min_width=360, elem_classes="t2-panel"):
+                ImportForm(workspace, key, actor=actor)
 
-    def _write(self, key: str | None, file_format: str, choices: list[str]) -> str:
+    def _build_export(self, key: gr.State) -> None:
+        gr.HTML('<h2 class="t2-title">Export</h2>', padding=False)
+        kind = gr.Dropdown(list(FORMATS), value=FIRST, label="Format", elem_id="export-format")
+        holds = gr.HTML(_holds(FIRST), elem_id="export-holds", padding=False)
+        statuses = gr.CheckboxGroup(
+            list(STATUSES),
+            value=CURATED,
+            label="Which objects",
+            info="Curated objects, what a person stands behind, are chosen already.",
+            elem_id="export-statuses",
+        )
+        voc = VocFields(kind, FORMATS, name="export", to_write=True)
+        with gr.Accordion("More choices", open=False, elem_id="export-choices"):
+            self.classes = gr.Dropdown(
+                [], multiselect=True, label="Classes", info="All, if none is chosen",
+                elem_id="export-classes",
+            )  # fmt: skip
+            with gr.Row():
+                score = gr.Slider(0, 1, value=0, step=0.05, label="Lowest score")
+                share = gr.Slider(0, 0.9, value=0, step=0.05, label="Share of val (0: one set)")
+                seed = gr.Number(0, precision=0, label="Seed of the dealing")
+        with gr.Row():
+            check = gr.Button("What would be lost?", elem_id="export-check")
+            write = gr.Button("Export", variant="primary", elem_id="export-write")
+        result = gr.HTML(elem_id="export-result", padding=False)
+        inputs = [key, kind, statuses, self.classes, score, share, seed, *voc.components]
+        check.click(self._check, inputs, result, show_progress="minimal")
+        write.click(self._write, inputs, result, show_progress="minimal")
+        kind.change(_holds, kind, holds, show_progress="hidden")
+        key.change(self.look_again, key, self.classes, show_progress="hidden")
+
+    def look_again(self, key: str | None) -> Any:
+        """The classes that can be chosen now; what was chosen stays."""
         if key is None:
-            return render.notice("Open a project first.")
+            return gr.skip()
         try:
-            project = self._workspace.get(key)
-            folder = project.subfolder(exporting.EXPORTS)
-            stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-            statuses = exporting.choose_statuses([STATUSES[choice].value for choice in choices])
-            path = folder / f"{FORMATS[file_format]}-{stamp}.json"
-            chosen = Choices(statuses=statuses)
-            report = exporting.export(project, FORMATS[file_format], path, choices=chosen)
+            with self._workspace.get(key).read() as view:
+                return gr.Dropdown(choices=list(view.category_names().values()))
+        except AnnotatorError:
+            return gr.skip()  # an export says what is wrong
+
+    def _check(self, key: str | None, *chosen: Any) -> str:
+        try:
+            return render_exchange.plan(self._plan(self._project(key), *chosen))
         except AnnotatorError as error:
             return render.notice(str(error))
-        return render.export_result(report, link=f"export/{key}/{path.name}")
+
+    def _write(self, key: str | None, *chosen: Any) -> str:
+        try:
+            project = self._project(key)
+            planned = self._plan(project, *chosen)
+            folder = project.subfolder(exporting.EXPORTS)
+            stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+            ending = formats_to_write()[planned.format].writer.ending  # type: ignore[union-attr]
+            report = exporting.write(planned, folder / f"{planned.format}-{stamp}{ending}")
+            download = exporting.packed(report.path)
+        except AnnotatorError as error:
+            return render.notice(str(error))
+        link = f"export/{key}/{download.name}"
+        return render_exchange.export_result(report, download=download, link=link)
+
+    def _project(self, key: str | None) -> Project:
+        if key is None:
+            raise OptionError("Open a project first.")
+        return self._workspace.get(key)
+
+    def _plan(
+        self,
+        project: Project,
+        title: str,
+        statuses: list[str],
+        classes: list[str] | None,
+        score: float | None,
+        share: float | None,
+        seed: float | None,
+        *voc: Any,
+    ) -> exporting.Plan:
+        choices = Choices(
+            statuses=exporting.choose_statuses([STATUSES[one].value for one in statuses]),
+            classes=tuple(classes or ()),
+            # A field that was never shown comes as None.
+            min_score=float(score or 0),
+            val_share=float(share or 0) or None,
+            seed=int(seed or 0),
+        )
+        name = FORMATS[title]
+        return exporting.plan(project, name, choices=choices, options=VocFields.read(name, voc))
+
+
+def _holds(title: str) -> str:
+    return render_exchange.holds(formats_to_write()[FORMATS[title]].holds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from annotator.exporting import ExportReport
 from annotator.runs import DONE, RUNNING, WAITING, Run
 
 BRAND = """<div class="t2-brand"><span class="t2-mark" aria-hidden="true"></span>
@@ -131,20 +130,3 @@ def tag_check(
 def notice(text: str, *, kind: str = "warn") -> str:
     """A sentence that needs attention."""
     return f'<div class="t2-notice t2-{kind}">{escape(text)}</div>'
-
-
-def export_result(report: ExportReport, *, link: str) -> str:
-    """What was written and what reading it back found."""
-    verified, facts = report.verified, report.plan.as_dict()
-    mark = "✓ Verified" if verified.ok else "✗ Differences"
-    lines = [
-        f'<div class="t2-export" data-ok="{str(verified.ok).lower()}">',
-        f"<strong>{mark}</strong>",
-        f"<p>{count(facts['instances'], 'instance')} on {facts['photos_with_instances']} of"
-        f" {count(facts['photos'], 'photo')} · {escape(', '.join(facts['statuses']))}</p>",
-        f"<p>Read back by {escape(verified.reader)}: {escape(verified.summary())}</p>",
-    ]
-    lines += [f'<p class="t2-warn">{escape(line)}</p>' for line in report.plan.lines()]
-    lines.append(f'<p class="t2-path">{escape(str(report.path))}</p>')
-    lines.append(f'<a class="t2-button" href="{escape(link)}" download>Download</a>')
-    return "".join(lines) + "</div>"

@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HOST_NAMES = (*LOOPBACK, "[::1]")  # an IPv6 address has brackets in addresses of pages
+EXPORT_TYPES = {".json": "application/json", ".csv": "text/csv", ".zip": "application/zip"}
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=3600"}
 
 
@@ -130,12 +131,16 @@ def _add_routes(app: FastAPI, workspace: Workspace) -> None:
             folder = workspace.get(key).folder / EXPORTS
         except AnnotatorError as error:
             return PlainTextResponse(str(error), status_code=404, headers=HEADERS)
-        listed = {path.name: path for path in folder.glob("*.json")} if folder.is_dir() else {}
+        files = folder.iterdir() if folder.is_dir() else ()
+        listed = {path.name: path for path in files if path.suffix in EXPORT_TYPES}
         if name not in listed:
             return PlainTextResponse("no such export", status_code=404, headers=HEADERS)
         headers = {**HEADERS, "Cache-Control": "no-store"}
         return FileResponse(
-            listed[name], media_type="application/json", filename=name, headers=headers
+            listed[name],
+            media_type=EXPORT_TYPES[listed[name].suffix],
+            filename=name,
+            headers=headers,
         )
 
 

@@ -1,0 +1,67 @@
+"""What left a project and what came in as HTML: reports in, escaped markup out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from annotator.exporting import ExportReport, Plan
+from annotator.importing import ImportReport
+from annotator.ui.render import count
+
+LISTED = 8  # oddities that are shown before the rest is only counted
+
+
+def holds(text: str) -> str:
+    """What comes back from a file of the chosen format."""
+    return f'<p class="t2-path">Holds {escape(text)}.</p>'
+
+
+def plan(planned: Plan) -> str:
+    """What an export would write and lose."""
+    facts = planned.as_dict()
+    lines = [
+        '<div class="t2-export"><strong>Nothing is written yet</strong>',
+        f"<p>{count(facts['instances'], 'instance')} on {facts['photos_with_instances']} of"
+        f" {count(facts['photos'], 'photo')} would be written</p>",
+        *_warnings(planned.lines()),
+    ]
+    if not planned.lines():
+        lines.append("<p>Nothing would be lost.</p>")
+    return "".join(lines) + "</div>"
+
+
+def export_result(report: ExportReport, *, download: Path, link: str) -> str:
+    """What was written and what reading it back found."""
+    verified, facts = report.verified, report.plan.as_dict()
+    mark = "✓ Verified" if verified.ok else "✗ Differences"
+    lines = [
+        f'<div class="t2-export" data-ok="{str(verified.ok).lower()}">',
+        f"<strong>{mark}</strong>",
+        f"<p>{count(facts['instances'], 'instance')} on {facts['photos_with_instances']} of"
+        f" {count(facts['photos'], 'photo')} · {escape(', '.join(facts['statuses']))}</p>",
+        f"<p>Read back by {escape(verified.reader)}: {escape(verified.summary())}</p>",
+        *_warnings(report.plan.lines()),
+        f'<p class="t2-path">{escape(str(download))}</p>',
+        f'<a class="t2-button" href="{escape(link)}" download>Download</a>',
+    ]
+    return "".join(lines) + "</div>"
+
+
+def import_result(report: ImportReport) -> str:
+    """What came in, and what was left out and why."""
+    mark = "✓ Imported" if report.is_complete else "✓ Imported, not all of it"
+    lines = [
+        f'<div class="t2-export" data-ok="true" data-added="{report.added}">',
+        f"<strong>{mark}</strong>",
+        *(f"<p>{escape(line)}</p>" for line in report.summary().split("\n")),
+        *_warnings(report.oddities()),
+    ]
+    return "".join(lines) + "</div>"
+
+
+def _warnings(texts: Sequence[str]) -> list[str]:
+    shown = [f'<p class="t2-warn">{escape(text)}</p>' for text in texts[:LISTED]]
+    more = len(texts) - LISTED
+    return shown + ([f'<p class="t2-warn">… and {more} more</p>'] if more > 0 else [])

@@ -1,0 +1,121 @@
+"""The export page in a real browser: every format out, what would be lost, and back in."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from annotator.store import Project
+from engine.types import Status
+from tests.browser.conftest import Server
+
+pytestmark = pytest.mark.browser
+
+
+class ExportPage:
+    """The tab, and what went wrong in it."""
+
+    def __init__(self, context: BrowserContext, server: Server) -> None:
+        self.page: Page = context.new_page()
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"{server.url}?project={server.key}&tab=export")
+        expect(self.page.locator("#export-write")).to_be_visible()
+
+    def choose(self, which: str, title: str) -> None:
+        self.page.locator(f"#{which}-format input").click()
+        self.page.get_by_role("option", name=title, exact=True).click()
+
+    def export(self) -> Locator:
+        self.page.locator("#export-write").click()
+        result = self.page.locator("#export-result .t2-export")
+        expect(result).to_have_attribute("data-ok", "true")
+        return result
+
+    def type(self, name: str, text: str) -> None:
+        box = self.page.locator(f"#{name}").get_by_role("textbox")
+        box.fill("")
+        box.press_sequentially(text)
+
+
+def test_formats_go_out_and_come_back(
+    server: Server, context: BrowserContext, tmp_path: Path
+) -> None:
+    screen = ExportPage(context, server)
+    page = screen.page
+    page.get_by_label("Proposed (nobody looked)").check()
+
+    # What would be lost is told before anything is written.
+    screen.choose("export", "Pascal VOC XML")
+    expect(page.locator("#export-holds")).to_contain_text("no masks")
+    expect(page.locator("#export-corners")).to_be_visible()
+    page.locator("#export-check").click()
+    expect(page.locator("#export-result .t2-export")).to_contain_text("masks are not written")
+    assert not (server.folder / "exports").exists()
+
+    # A folder is downloaded as a zip.
+    screen.export()
+    expect(page.locator("#export-result")).to_contain_text("XML, element by element")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    names = zipfile.ZipFile(download.value.path()).namelist()
+    assert any(name.startswith("Annotations/") for name in names)
+
+    screen.choose("export", "COCO JSON")
+    expect(page.locator("#export-corners")).to_be_hidden()
+    screen.export()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    written = tmp_path / "theirs.json"
+    content = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+    for entry in content["annotations"]:
+        del entry["attributes"]  # another program does not say what a person thought
+        entry["bbox"][0] += 0.25
+    written.write_text(json.dumps(content), encoding="utf-8")
+
+    project = Project.open(server.folder)
+    with project.read() as view:
+        before = view.status_counts()[Status.PROPOSED.value]
+
+    # Back in as what somebody decided: undecided proposals give way.
+    screen.type("import-path", str(written))
+    page.locator("#import-start").click()
+    result = page.locator("#import-result .t2-export")
+    expect(result).to_have_attribute("data-added", str(len(content["annotations"])))
+    with project.read() as view:
+        counts = view.status_counts()
+    assert counts[Status.ACCEPTED.value] == len(content["annotations"])
+    assert counts[Status.PROPOSED.value] == before - len(content["annotations"])
+    project.check_journal()
+    project.close()
+
+    # Again: nothing twice. A file that is not there: one sentence.
+    page.locator("#import-start").click()
+    expect(result).to_have_attribute("data-added", "0")
+    screen.type("import-path", str(tmp_path / "gone.json"))
+    page.locator("#import-start").click()
+    expect(page.locator("#import-result .t2-notice")).to_contain_text("is not there")
+    assert screen.errors == []
+
+
+def test_a_choice_that_cannot_be_is_a_sentence_and_the_page_fits(
+    server: Server, context: BrowserContext
+) -> None:
+    screen = ExportPage(context, server)
+    page = screen.page
+    for label in ("Accepted", "Edited", "Drawn"):
+        page.get_by_label(label, exact=True).uncheck()
+    page.locator("#export-write").click()
+    expect(page.locator("#export-result .t2-notice")).to_contain_text("choose at least one status")
+    page.get_by_text("More choices").click()
+    page.locator("#export-classes input").click()
+    assert page.get_by_role("option").count() > 1
+    page.locator("#import-start").click()
+    expect(page.locator("#import-result .t2-notice")).to_contain_text("Give the file or folder")
+    width = page.evaluate("() => document.documentElement.scrollWidth")
+    assert width <= 1280
+    assert screen.errors == []
