@@ -153,7 +153,6 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--batch", type=int)
-    parser.add_argument("--resize", type=int)
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--truth", type=Path)
     parser.add_argument("--weights", type=Path)

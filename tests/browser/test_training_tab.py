@@ -264,6 +264,7 @@ def test_presets_come_from_the_trainer_and_curves_stand_out_in_both_schemes(
     train.start(epochs=1)
     train.expect_status("done")
     request = files.read_note(birds.get(1).folder, files.REQUEST)
+    assert request["options"]["image_size"] == 96
     stroke = train.page.evaluate(
         "() => getComputedStyle(document.querySelector('.t2-line-1 path')).stroke"
         ".match(/[\\d.]+/g).map(Number)"
