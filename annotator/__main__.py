@@ -15,6 +15,7 @@ from pathlib import Path
 
 from annotator import __version__, caching, commands, exchange_commands, model_commands
 from annotator.exporting import STATUS_CHOICES
+from annotator.labelstudio import flags as labelstudio
 from annotator.training_options import TrainingOptions
 from engine import pipelines
 from engine.errors import AnnotatorError
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serve(subparsers)
     _add_export(subparsers)
     _add_import(subparsers)
+    _add_labelstudio(subparsers)
     _add_evaluate(subparsers)
     _add_status(subparsers)
     _add_models(subparsers)
@@ -54,6 +56,7 @@ _ELSEWHERE = {
     "cache": caching,
     "export": exchange_commands,
     "import": exchange_commands,
+    "labelstudio": labelstudio,
 }
 
 
@@ -211,6 +214,17 @@ def _add_import(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "annotator import birds voc VOC2012 --as proposed --source voc",
     )
     exchange_commands.add_import_arguments(command)
+
+
+def _add_labelstudio(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    command = _command(
+        subparsers,
+        "labelstudio",
+        "push to a Label Studio server, pull from it, or write files for it",
+        "annotator labelstudio push birds --url http://localhost:8080",
+        has_project=False,
+    )
+    labelstudio.add_labelstudio_arguments(command)
 
 
 def _add_evaluate(subparsers: Subparsers[argparse.ArgumentParser]) -> None:

@@ -234,8 +234,9 @@ def annotation_of(image: LabeledImage, choices: TaskChoices) -> dict[str, Any] |
     if not curated:
         return None
     regions = [region for one in curated for region in regions_of(image, one, choices)]
-    # The server takes an imported annotation for ground truth unless it is told not to.
-    return {"result": regions, "ground_truth": False, "was_cancelled": False}
+    # The server takes an imported annotation for ground truth unless it is told not to. The id
+    # becomes its ``import_id``, by which it is known again however it was changed there.
+    return {"id": int(image.id), "result": regions, "ground_truth": False, "was_cancelled": False}
 
 
 def task_data(image: LabeledImage, *, address: str, ext_id: str, value: str) -> dict[str, Any]:

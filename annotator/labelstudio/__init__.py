@@ -1,0 +1,1 @@
+"""A Label Studio server in step with a project: pushed to, pulled from, and helped as a backend."""
