@@ -21,6 +21,7 @@ from engine.geometry import mask_to_box, mask_to_rle
 from engine.localizers.saliency import Map, SaliencyMaps, saliency_maps
 from engine.options import as_dict, from_dict
 from engine.pro2sam import Pro2samOptions, Pro2samPipeline
+from engine.segmenters.embeddings import EmbeddingStore
 from engine.smoothing import enlarged, tidied
 from engine.types import (
     Evidence,
@@ -272,7 +273,7 @@ def _build_classical(options: Mapping[str, Any]) -> Pipeline:
 
 
 def _build_pro2sam(options: Mapping[str, Any]) -> Pipeline:
-    return Pro2samPipeline(from_dict(Pro2samOptions, options))
+    return Pro2samPipeline(from_dict(Pro2samOptions, options), embeddings=EmbeddingStore())
 
 
 @dataclass(frozen=True)

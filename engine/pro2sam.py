@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -22,6 +22,8 @@ from engine.errors import OptionError
 from engine.gallery import Gallery
 from engine.geometry import mask_to_box, mask_to_rle
 from engine.options import as_dict
+from engine.segmenters.cached import CachedPreparation, photo_key
+from engine.segmenters.embeddings import EmbeddingStore
 from engine.segmenters.interface import Segmenter
 from engine.selection import MatchOptions
 from engine.smoothing import enlarged, tidied
@@ -123,11 +125,13 @@ class Pro2samPipeline:
         *,
         looker: Looker | None = None,
         segmenter: Segmenter | None = None,
+        embeddings: EmbeddingStore | None = None,
     ) -> None:
         self._options = options
         self._match = options.match_options()
         self._looker = looker or build_looker(options)
         self._segmenter = segmenter or _build_segmenter(options)
+        self._preparation = CachedPreparation(self._segmenter, embeddings)
 
     def suggest(self, image: Image, *, tags: Sequence[str]) -> Suggestion:
         """One instance for each tag; without tags, one for the class that the photo shows."""
@@ -151,12 +155,27 @@ class Pro2samPipeline:
             return self._prompted(view, maps)
         # What may be any of the objects must be in the gallery.
         anywhere = np.maximum.reduce([np.asarray(one) for one in maps])
-        return self._segmenter.gallery(view, coarse=anywhere, mode=self._options.mode)
+        mode = self._options.mode
+        prepared = self._prepared(view) if self._preparation.fingerprint else None
+        return self._segmenter.gallery(view, coarse=anywhere, mode=mode, prepared=prepared)
+
+    def _prepared(self, view: Image) -> Any:
+        """What is known of the photo, or None where the segmenter's fast mode is faster.
+
+        Exact results must not go through the 16 bits of the disk, but they may fill it.
+        """
+        if self._options.mode == "fast":
+            return self._preparation.recall(photo_key(view))
+        prepared = self._segmenter.prepare(view)
+        self._preparation.leave(view, prepared)
+        return prepared
 
     def _prompted(self, view: Image, maps: Sequence[CoarseMap]) -> Gallery:
         """Pro2SAM's prompt ablations: the centre of each map's object, or its box."""
         shape_hw = (view.shape[0], view.shape[1])
-        self._segmenter.set_image(view)
+        is_exact = self._options.mode == "exact"
+        preparation = self._segmenter if is_exact else self._preparation
+        self._segmenter.set_prepared(preparation.prepare(view))
         masks: list[Mask] = []
         scores: list[float] = []
         points: list[tuple[float, float]] = []

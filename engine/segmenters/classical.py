@@ -100,7 +100,12 @@ class ClassicalSegmenter:
         return found
 
     def gallery(
-        self, image: Image, *, coarse: CoarseMap | None = None, mode: Mode = "exact"
+        self,
+        image: Image,
+        *,
+        coarse: CoarseMap | None = None,
+        mode: Mode = "exact",
+        prepared: PreparedPhoto | None = None,
     ) -> Gallery:
         """Every region that merging neighbours passes through, whatever the map and the mode."""
         return build_gallery(image)

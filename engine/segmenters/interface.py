@@ -35,10 +35,16 @@ class Segmenter(Protocol):
         """
 
     def gallery(
-        self, image: Image, *, coarse: CoarseMap | None = None, mode: Mode = "exact"
+        self,
+        image: Image,
+        *,
+        coarse: CoarseMap | None = None,
+        mode: Mode = "exact",
+        prepared: Any = None,
     ) -> Gallery:
         """Everything in a photo that may be an object, unprompted; leaves the current one alone.
 
         "exact" equals the published way mask for mask. "fast" may not: it may leave out what lies
-        where the (g, g) ``coarse`` map is low, and round masks a little.
+        where the (g, g) ``coarse`` map is low, and round masks a little. ``prepared`` is what
+        `prepare` gave of this photo, where somebody has it already.
         """

@@ -77,7 +77,7 @@ class SamSegmenter:
     def prepare(self, image: Image) -> PreparedPhoto:
         """Encode the photo: all of the waiting is here."""
         predictor = SamPredictor(self.network)
-        predictor.set_image(np.ascontiguousarray(image))
+        self._encode(predictor, image, torch.float32)
         return PreparedPhoto(
             predictor.features,
             original_hw=(int(image.shape[0]), int(image.shape[1])),
@@ -86,11 +86,7 @@ class SamSegmenter:
 
     def set_prepared(self, prepared: PreparedPhoto) -> None:
         """Go to a photo that `prepare` encoded."""
-        self._predictor.reset_image()
-        self._predictor.features = prepared.features.to(self._predictor.device)
-        self._predictor.original_size = prepared.original_hw
-        self._predictor.input_size = prepared.input_hw
-        self._predictor.is_image_set = True
+        _set(self._predictor, prepared)
         self._answers = {}
 
     def set_image(self, image: Image) -> None:
@@ -121,14 +117,19 @@ class SamSegmenter:
 
     @torch.inference_mode()
     def gallery(
-        self, image: Image, *, coarse: CoarseMap | None = None, mode: Mode = "exact"
+        self,
+        image: Image,
+        *,
+        coarse: CoarseMap | None = None,
+        mode: Mode = "exact",
+        prepared: PreparedPhoto | None = None,
     ) -> Gallery:
         """Masks for a grid of clicks, filtered.
 
         "exact" gives what the published generator gives, mask for mask and in its order, and does
         not look at ``coarse``. "fast" computes in half precision where the device can, and clicks
         only where ``coarse`` says that something is; its masks are enlarged when they are asked
-        for.
+        for. What is ``prepared`` is taken as it is: exact only as long as nobody rounded it.
         """
         predictor = SamPredictor(self.network)
         height, width = image.shape[:2]
@@ -139,7 +140,7 @@ class SamSegmenter:
         )
         shares = build_point_grid(self.grid.points_per_side)
         if mode == "exact":
-            self._encode(predictor, image, torch.float32)
+            self._encode(predictor, image, torch.float32, prepared)
             return ExactGallery(
                 predictor,
                 points=shares * (width, height),
@@ -149,14 +150,23 @@ class SamSegmenter:
         if mode != "fast":
             raise OptionError(f"There is no gallery mode {mode!r}; there are exact and fast.")
         dtype = half_precision(predictor.device)
-        self._encode(predictor, image, dtype)
+        self._encode(predictor, image, dtype, prepared)
         chosen = shares if coarse is None else plausible(shares, coarse)
         return fast_gallery(
             predictor, points=chosen * (width, height), filters=filters, dtype=dtype
         )
 
-    def _encode(self, predictor: SamPredictor, image: Image, dtype: torch.dtype) -> None:
-        """`SamPredictor.set_image` with the leaner encoder."""
+    def _encode(
+        self,
+        predictor: SamPredictor,
+        image: Image,
+        dtype: torch.dtype,
+        prepared: PreparedPhoto | None = None,
+    ) -> None:
+        """`SamPredictor.set_image` with the leaner encoder, or with what is prepared already."""
+        if prepared is not None:
+            _set(predictor, prepared)
+            return
         if dtype not in self._encoders:
             self._encoders[dtype] = PhotoEncoder(self.network.image_encoder, dtype=dtype)
         small = predictor.transform.apply_image(np.ascontiguousarray(image))
@@ -181,6 +191,14 @@ class SamSegmenter:
         logits = np.full((1, side, side), -MASK_LOGIT, dtype=np.float32)
         logits[0, :height, :width] = (2.0 * share - 1.0) * MASK_LOGIT
         return logits
+
+
+def _set(predictor: SamPredictor, prepared: PreparedPhoto) -> None:
+    predictor.reset_image()
+    predictor.features = prepared.features.to(predictor.device)
+    predictor.original_size = prepared.original_hw
+    predictor.input_size = prepared.input_hw
+    predictor.is_image_set = True
 
 
 def load_sam(path: Path, *, arch: str, name: str, device: str = "cpu") -> SamSegmenter:

@@ -55,21 +55,26 @@ class Shelf:
         self.asked: list[tuple[CoarseMap | None, Mode]] = []
         self.photo_shapes: list[tuple[int, ...]] = []
 
-    def prepare(self, image: Image) -> None:
-        """Nothing to prepare."""
+    def prepare(self, image: Image) -> tuple[int, ...]:
+        return image.shape
 
-    def set_prepared(self, prepared: None) -> None:
-        """Nothing to go to."""
+    def set_prepared(self, prepared: tuple[int, ...]) -> None:
+        self.photo_shapes.append(prepared)
 
     def set_image(self, image: Image) -> None:
-        self.photo_shapes.append(image.shape)
+        self.set_prepared(self.prepare(image))
 
     def masks_for(self, prompts: Prompts) -> list[Candidate]:
         self.prompts.append(prompts)
         return [Candidate(mask, 0.5) for mask in self._masks]
 
     def gallery(
-        self, image: Image, *, coarse: CoarseMap | None = None, mode: Mode = "exact"
+        self,
+        image: Image,
+        *,
+        coarse: CoarseMap | None = None,
+        mode: Mode = "exact",
+        prepared: object = None,
     ) -> Gallery:
         self.asked.append((coarse, mode))
         self.photo_shapes.append(image.shape)
