@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import torch
+from segment_anything import SamPredictor
 from segment_anything.modeling import (
     ImageEncoderViT,
     MaskDecoder,
@@ -12,6 +14,11 @@ from segment_anything.modeling import (
     Sam,
     TwoWayTransformer,
 )
+from skimage import data
+
+from engine.types import Image
+
+ASTRONAUT = data.astronaut()
 
 
 def small_sam(seed: int = 0) -> Sam:
@@ -70,3 +77,15 @@ def lively_sam(seed: int = 0) -> Sam:
         decoder.iou_prediction_head.layers[-1].weight.mul_(0.5)
         decoder.iou_prediction_head.layers[-1].bias.fill_(0.88)
     return network
+
+
+def crop(height: int, width: int) -> Image:
+    """A photo of that size."""
+    return np.ascontiguousarray(np.resize(ASTRONAUT[100:], (height, width, 3)))
+
+
+def prepared(network: Sam, height: int, width: int) -> SamPredictor:
+    """A predictor set to a photo of that size."""
+    predictor = SamPredictor(network)
+    predictor.set_image(crop(height, width))
+    return predictor
