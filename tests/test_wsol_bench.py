@@ -23,7 +23,7 @@ from engine.geometry import mask_to_box
 from training.settings import settings_for
 
 TINY = dataclasses.replace(
-    QUICK, photos=40, classes=2, photo_size=32, starting_photos=32, embed_dim=8
+    QUICK, photos=40, classes=2, photo_size=32, starting_photos=32, embed_dim=8, dear_photos=3
 )
 FEW = RUNS[:4]
 
@@ -130,14 +130,15 @@ def test_each_rule_answers_for_each_photo_and_a_faultless_map_is_the_best(
     photos: list[TruePhoto],
 ) -> None:
     perfect = np.array([matching.coverage(photo.mask, 8) for photo in photos])
-    rules = {"true": ("mask", "mask, areas (ours)"), "empty": ("mask",)}
+    rules = {"true": ("mask", "mask, areas (ours)"), "empty": ("mask", "bbox")}
     maps = {"true": perfect, "empty": np.zeros_like(perfect)}
-    chosen = chosen_masks(maps, photos[:4], rules_of=rules)
+    chosen = chosen_masks(maps, photos[:4], rules_of=rules, dear_photos=2)
     assert set(chosen) == {
-        *("true / mask", "true / mask, areas (ours)", "empty / mask"),
+        *("true / mask", "true / mask, areas (ours)", "empty / mask", "empty / bbox"),
         *(TRUE_MAP, BEST_MASK),
     }
-    assert {len(masks) for masks in chosen.values()} == {4}
+    assert {name for name, masks in chosen.items() if len(masks) == 2} == {"empty / bbox"}
+    assert {len(masks) for masks in chosen.values()} == {2, 4}
     for one, other in zip(chosen["true / mask, areas (ours)"], chosen[TRUE_MAP], strict=True):
         assert np.array_equal(one, other)
 
@@ -148,6 +149,7 @@ def test_each_rule_answers_for_each_photo_and_a_faultless_map_is_the_best(
 def test_the_bench_trains_once_and_writes_every_table(tmp_path: Path) -> None:
     text = bench(tmp_path, TINY, runs=FEW)
     assert (tmp_path / "tables.md").read_text("utf-8") == text
+    assert "results are of 6 others" in text
     for number in range(1, 7):
         assert f"### Table {number}." in text
     assert "66.8 / 75.9 / 77.8" in text  # Pro2SAM's, beside ours

@@ -33,6 +33,11 @@ class Answers:
         assert maps is not None
         return replace(self, maps=maps)
 
+    def of(self, some: slice) -> Answers:
+        """Of a part of the photos."""
+        attention = None if self.attention is None else self.attention[some]
+        return Answers(self.scores[some], self.maps[some], attention)
+
 
 @torch.inference_mode()
 def answers_of(checkpoint: Path, photos: Sequence[TruePhoto]) -> Answers:
