@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -52,24 +52,41 @@ def write_coco(
     images = list(images)
     _check_images(images)
     ids_of = _checked_categories(categories)
-    content = {
-        "info": {
-            "description": description,
-            "url": "",
-            "version": version,
-            "contributor": "",
-            "date_created": date_created,
-        },
+    info = {
+        "description": description,
+        "url": "",
+        "version": version,
+        "contributor": "",
+        "date_created": date_created,
+    }
+    sections: dict[str, Iterable[dict[str, Any]]] = {
         "licenses": [{"id": 1, "name": "unknown", "url": ""}],
-        "images": [_image_entry(image) for image in images],
-        "annotations": [
+        "images": (_image_entry(image) for image in images),
+        "annotations": (
             annotation_entry(annotation, ids_of) for annotation in chosen(images, statuses=statuses)
-        ],
+        ),
         "categories": [
             {"id": int(number), "name": name, "supercategory": ""} for number, name in categories
         ],
     }
-    write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(path, _pieces(info, sections))
+
+
+def _pieces(
+    info: dict[str, str], sections: Mapping[str, Iterable[dict[str, Any]]]
+) -> Iterator[str]:
+    """The file entry by entry: all of them together can be larger than the memory."""
+    yield f'{{"info": {_json(info)}'
+    for name, entries in sections.items():
+        yield f', "{name}": ['
+        for place, entry in enumerate(entries):
+            yield (", " if place else "") + _json(entry)
+        yield "]"
+    yield "}\n"
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def chosen(

@@ -5,32 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import FormatError
 
 
-def write_whole(path: Path | str, text: str) -> None:
+def write_whole(path: Path | str, text: str | Iterable[str]) -> None:
     """Write UTF-8; until the last moment, and after any failure, an old file is as it was.
 
-    FormatError where the system refuses: no such folder, no permission, disk full.
+    The text may come in pieces, so that a large file never stands in memory. FormatError where
+    the system refuses: no such folder, no permission, disk full.
     """
-    try:
-        content = text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        around = text[max(error.start - 20, 0) : error.end]
-        raise FormatError(
-            f"cannot write {os.fspath(path)!r}: {around!r} is no text; rename what holds it"
-        ) from error
     # A link stays a link, and what it points to is replaced.
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{uuid.uuid4().hex}.part")  # short: names may be 255 bytes long
     try:
         try:
             with beside.open("xb") as file:
-                file.write(content)
+                for piece in (text,) if isinstance(text, str) else text:
+                    file.write(_encoded(piece, path))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, target)
@@ -40,6 +35,16 @@ def write_whole(path: Path | str, text: str) -> None:
     except OSError as error:
         raise FormatError(
             f"cannot write {os.fspath(path)!r}: {error.strerror or error}; choose another place"
+        ) from error
+
+
+def _encoded(text: str, path: Path | str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        around = text[max(error.start - 20, 0) : error.end]
+        raise FormatError(
+            f"cannot write {os.fspath(path)!r}: {around!r} is no text; rename what holds it"
         ) from error
 
 

@@ -209,7 +209,7 @@ def no_space(*_: object, **__: object) -> None:
         (lambda patch: patch.setattr(os, "fsync", no_space), FormatError),
         (lambda patch: patch.setattr(os, "replace", no_space), FormatError),
         (lambda patch: patch.setattr(Path, "open", no_space), FormatError),
-        (lambda patch: patch.setattr(json, "dumps", no_space), OSError),
+        (lambda patch: patch.setattr(json, "dumps", no_space), FormatError),
     ],
     ids=["write", "replace", "open", "serialise"],
 )
