@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from annotator.labelstudio.journal import Base, digest
@@ -63,6 +64,19 @@ def fingerprint(instances: Iterable[Instance]) -> str:
             for one in instances
         ]
     )
+
+
+@dataclass(frozen=True)
+class Prints:
+    """The fingerprints of a photo's proposals and decisions, as they are here."""
+
+    proposed: str
+    curated: str
+
+
+def prints_of(image: LabeledImage) -> Prints:
+    """Both fingerprints; of the photo before a format leaves anything out."""
+    return Prints(fingerprint(proposals(image)), fingerprint(decisions(image)))
 
 
 def made_with(choices: TaskChoices) -> str:

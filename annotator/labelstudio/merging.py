@@ -243,7 +243,7 @@ def _moved(mine: Instance, known: Base) -> bool:
         or is_decided == known.is_proposal
         or mine.category != known.category
         or not _is_near(mine.box, known.box)
-        or mask_digest(mine.rle) != known.mask
+        or ("mask" in known.sent and mask_digest(mine.rle) != known.mask)
     )
 
 

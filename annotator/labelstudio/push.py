@@ -17,7 +17,7 @@ from annotator.labelstudio.addresses import PhotoSource
 from annotator.labelstudio.client import LabelStudioError, Missing, NoAnswer
 from annotator.labelstudio.journal import Entry, SyncJournal, known_projects
 from annotator.labelstudio.packing import Pack, Packed
-from annotator.labelstudio.reconciling import Outcome, reconcile
+from annotator.labelstudio.reconciling import Meant, Outcome, reconcile
 from annotator.labelstudio.remote import Remote, RemoteProject, RemoteTask, checked_title
 from annotator.store import Project
 from annotator.views import Photo
@@ -78,7 +78,8 @@ class _Plan:
     target: RemoteProject | None
     config: FittedConfig
     choices: TaskChoices
-    images: dict[int, LabeledImage]
+    images: dict[int, LabeledImage]  # as the format holds them
+    prints: dict[int, contents.Prints]  # as they are here
     new: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     there: dict[int, RemoteTask] = field(default_factory=dict)
@@ -109,6 +110,7 @@ def push(
         config=config,
         choices=TaskChoices(choices.options, config.controls),
         images={image.id: image for image in held.images},
+        prints={image.id: contents.prints_of(image) for image in selection.images},
     )
     with project.read() as view:
         photos = {photo.id: photo for photo in view.photos()}
@@ -240,8 +242,7 @@ def _is_changed(plan: _Plan, image: LabeledImage, entry: Entry) -> bool:
     return (
         entry.task != task.id
         or entry.made_with != contents.made_with(plan.choices)
-        or entry.proposed != contents.fingerprint(contents.proposals(image))
-        or entry.curated != contents.fingerprint(contents.decisions(image))
+        or contents.Prints(entry.proposed, entry.curated) != plan.prints[image.id]
         or _new_data(plan, image) is not None
     )
 
@@ -303,7 +304,11 @@ class _Sender:
             if fresh is not None:
                 self.remote.set_data(task.id, fresh)
             entry = self.journal.get(image_id)
-            outcome = reconcile(self.remote, self.number, task.id, image, entry, self.plan.choices)
+            outcome = reconcile(
+                self.remote,
+                Meant(self.number, task.id, image, self.plan.prints[image_id], self.plan.choices),
+                entry,
+            )
             outcomes[image_id] = outcome.with_data(fresh is not None)
             self.journal.keep([outcome.entry])
         return outcomes
@@ -353,8 +358,8 @@ class _Sender:
             image_id=one.image_id,
             task=task,
             address=known.address,
-            proposed=contents.fingerprint(contents.proposals(image)),
-            curated=contents.fingerprint(contents.decisions(image)),
+            proposed=self.plan.prints[one.image_id].proposed,
+            curated=self.plan.prints[one.image_id].curated,
             made_with=contents.made_with(choices),
             annotation=one.annotation,
             base={

@@ -30,16 +30,20 @@ class Outcome:
         return replace(self, did_something=self.did_something or changed)
 
 
-def reconcile(
-    remote: Remote,
-    remote_project: int,
-    task: int,
-    image: LabeledImage,
-    entry: Entry,
-    choices: TaskChoices,
-) -> Outcome:
+@dataclass(frozen=True)
+class Meant:
+    """What a task should say."""
+
+    remote_project: int
+    task: int
+    image: LabeledImage  # as the format holds it
+    prints: contents.Prints
+    choices: TaskChoices
+
+
+def reconcile(remote: Remote, meant: Meant, entry: Entry) -> Outcome:
     """Replace our predictions, and our annotation unless a person is at it."""
-    there = remote.task(task)
+    there, image, choices = remote.task(meant.task), meant.image, meant.choices
     wanted = annotation_of(image, choices)
     standing = digest([] if wanted is None else wanted["result"])
     present = {
@@ -47,22 +51,22 @@ def reconcile(
     }
     if present.keys() - {entry.annotation, entry.taken, standing}:
         return Outcome(entry, did_something=False, is_waiting=True)
-    did = _predictions(remote, remote_project, there, image, choices)
-    curated, method = contents.fingerprint(contents.decisions(image)), contents.made_with(choices)
-    is_same = (curated, method) == (entry.curated, entry.made_with)
+    did = _predictions(remote, there, meant)
+    method = contents.made_with(choices)
+    is_same = (meant.prints.curated, method) == (entry.curated, entry.made_with)
     bases = dict(entry.base)
     if not is_same:
         if standing not in present and (wanted is not None or present):
-            _annotation(remote, image, task, present.get(entry.annotation), wanted)
+            _annotation(remote, meant, present.get(entry.annotation), wanted)
             did = True
         bases = {number: one for number, one in bases.items() if one.is_proposal}
         bases.update(_bases(image, contents.decisions(image), choices))
     bases.update(_bases(image, contents.proposals(image), choices))
     entry = replace(
         entry,
-        task=task,
-        proposed=contents.fingerprint(contents.proposals(image)),
-        curated=curated,
+        task=meant.task,
+        proposed=meant.prints.proposed,
+        curated=meant.prints.curated,
         made_with=method,
         annotation=entry.annotation if is_same else standing,
         base=bases,
@@ -74,15 +78,10 @@ def _bases(image: LabeledImage, instances: list[Any], choices: TaskChoices) -> d
     return {one.id: contents.base_of(one, image, choices) for one in instances}
 
 
-def _predictions(
-    remote: Remote,
-    remote_project: int,
-    there: Mapping[str, Any],
-    image: LabeledImage,
-    choices: TaskChoices,
-) -> bool:
+def _predictions(remote: Remote, there: Mapping[str, Any], meant: Meant) -> bool:
     """Make those that are missing, then take away those of ours that are not meant (any more)."""
-    wanted = {contents.prediction_digest(one): one for one in predictions_of(image, choices)}
+    predictions = predictions_of(meant.image, meant.choices)
+    wanted = {contents.prediction_digest(one): one for one in predictions}
     stale = []
     for one in there["predictions"]:
         if not str(one.get("model_version", "")).startswith(f"{OURS}/"):
@@ -90,20 +89,16 @@ def _predictions(
         if wanted.pop(contents.prediction_digest(one), None) is None:
             stale.append(int(one["id"]))
     for prediction in wanted.values():
-        remote.add_prediction(remote_project, int(there["id"]), prediction)
+        remote.add_prediction(meant.remote_project, meant.task, prediction)
     for number in stale:
         remote.delete_prediction(number)
     return bool(wanted or stale)
 
 
 def _annotation(
-    remote: Remote,
-    image: LabeledImage,
-    task: int,
-    ours: Mapping[str, Any] | None,
-    wanted: Mapping[str, Any] | None,
+    remote: Remote, meant: Meant, ours: Mapping[str, Any] | None, wanted: Mapping[str, Any] | None
 ) -> None:
     if ours is not None:
         remote.set_annotation(int(ours["id"]), [] if wanted is None else wanted["result"])
     elif wanted is not None:
-        remote.add_annotation(task, {**wanted, "import_id": image.id})
+        remote.add_annotation(meant.task, {**wanted, "import_id": meant.image.id})

@@ -304,7 +304,7 @@ def test_a_mask_that_was_not_sent_stays_with_its_object(
     send(filled, remote, options=LabelStudioOptions("none"))
     submitted(fake, "b.png")[0]["value"]["width"] = 10.0  # of 120 pixels, from 10 on
     report = take(filled, remote)
-    assert (report.changed, report.problems) == (1, [])
+    assert (report.changed, report.problems) == (1, []), report
     (one,) = on(filled, 2)
     assert one.box == pytest.approx((10, 12, 22, 51))
     assert one.rle is not None
