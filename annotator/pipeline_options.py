@@ -11,7 +11,7 @@ from typing import Any
 
 from annotator import models
 from annotator.store import Project
-from engine import pro2sam
+from engine.lookers import SALIENCY
 
 MODEL_OPTIONS = ("localizer", "classifier")
 
@@ -34,7 +34,7 @@ def located(project: Project, options: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(options)
     for name in MODEL_OPTIONS:
         value = str(found.get(name) or "")
-        if value and value != pro2sam.SALIENCY and Path(value).suffix != models.ENDING:
+        if value and value != SALIENCY and Path(value).suffix != models.ENDING:
             found[name] = str(models.path_of(project, value))
     return found
 
@@ -42,4 +42,4 @@ def located(project: Project, options: Mapping[str, Any]) -> dict[str, Any]:
 def localizer_names(project: Project) -> list[str]:
     """What the option ``localizer`` can be: the project's own, newest first, then saliency."""
     trained = [one.name for one in models.all_models(project) if one.card is not None]
-    return [*trained, pro2sam.SALIENCY]
+    return [*trained, SALIENCY]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from engine import checkpoints, matching, segmenters, selection
 from engine.errors import OptionError
 from engine.gallery import Gallery
 from engine.geometry import mask_to_box, mask_to_rle
+from engine.lookers import FILLED, SALIENCY, LocalizerLooker, Looker, SaliencyLooker
 from engine.options import as_dict
 from engine.segmenters.cached import CachedPreparation, photo_key
 from engine.segmenters.embeddings import EmbeddingStore
@@ -41,7 +42,6 @@ from engine.types import (
     Suggestion,
 )
 
-SALIENCY = "saliency"
 AUTO = "auto"
 KEPT = 32  # candidates that stay beside a photo for a person to choose from
 DOUBT = 0.7  # times the score for each further tag that the map cannot tell apart
@@ -102,15 +102,6 @@ class Pro2samOptions(MatchOptions):
         """Only the part that compares masks with maps."""
         names = [one.name for one in fields(MatchOptions)]
         return MatchOptions(**{name: getattr(self, name) for name in names})
-
-
-class Looker(Protocol):
-    """What finds the coarse maps: a trained localizer, or saliency."""
-
-    name: str
-
-    def maps(self, image: Image, tags: Sequence[str]) -> list[tuple[str | None, CoarseMap]]:
-        """Each class that is on the photo with its map; one entry at least."""
 
 
 class Pro2samPipeline:
@@ -276,54 +267,10 @@ class _Choice:
 # Where maps and masks come from ----------------------------------------------------------------
 
 
-class SaliencyLooker:
-    """The weight-free map: what stands out from the border of the photo."""
-
-    name = SALIENCY
-
-    def maps(self, image: Image, tags: Sequence[str]) -> list[tuple[str | None, CoarseMap]]:
-        """The same map for every tag; saliency knows no classes."""
-        from engine import judging
-        from engine.localizers.saliency import saliency_maps
-
-        side = max(image.shape[:2])
-        scale = min(192 / side, 1.0)
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        coarse = judging.on_grid(saliency_maps(small).saliency)
-        return [(tag, coarse) for tag in tags] or [(None, coarse)]
-
-
-class LocalizerLooker:
-    """A trained localizer, and a classifier where one was asked for."""
-
-    def __init__(self, path: Path, *, classifier: Path | None, device: str) -> None:
-        # torch takes seconds to import, and the command line reads this file to know the options.
-        from engine.classifiers import load_classifier
-        from engine.localizers.predictor import Localizer
-
-        self.name = path.stem
-        self._localizer = Localizer.load(path, device=device)
-        self._classifier = None
-        if classifier is not None:
-            self._classifier = load_classifier(classifier, device=device)
-
-    def maps(self, image: Image, tags: Sequence[str]) -> list[tuple[str | None, CoarseMap]]:
-        """A map for each tag; without tags, for the class that the photo most likely shows."""
-        look = self._localizer.look(image)
-        if not tags:
-            named = look.best_class()
-            if self._classifier is not None:
-                shown = self._classifier.probabilities(image)
-                named = self._classifier.classes[int(np.argmax(shown))]
-            return [(named, look.map_for(named))]
-        return [(tag, look.map_for(tag, others=tags)) for tag in tags]
-
-
 def build_looker(options: Pro2samOptions) -> Looker:
     """What gives the coarse maps; OptionError where nothing was named."""
     if options.localizer == SALIENCY:
-        return SaliencyLooker()
+        return SaliencyLooker(full_at=FILLED if options.rule == "area" else 1.0)
     if not options.localizer:
         raise OptionError(
             "pro2sam needs a localizer: train one from the tags (annotator train localizer), name "

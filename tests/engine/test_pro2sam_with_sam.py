@@ -12,7 +12,8 @@ from segment_anything import SamAutomaticMaskGenerator
 from engine import matching
 from engine.gallery import Gallery
 from engine.geometry import mask_to_box, rle_to_mask
-from engine.pro2sam import Pro2samOptions, Pro2samPipeline, SaliencyLooker
+from engine.lookers import SaliencyLooker
+from engine.pro2sam import Pro2samOptions, Pro2samPipeline
 from engine.segmenters.cached import CachedPreparation, photo_key
 from engine.segmenters.embeddings import EmbeddingStore
 from engine.segmenters.sam import GridOptions, SamSegmenter
