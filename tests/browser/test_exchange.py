@@ -4,16 +4,46 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+from annotator import runs
+from annotator.intake import add_photos
 from annotator.store import Project
-from engine.types import Status
+from annotator.workspace import Workspace
+from engine.types import Source, Status
 from tests.browser.conftest import Server
+from tests.builders import make_instance, make_mask
+from tests.conftest import save_scene
 
 pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """Three photos with a proposed object each; cheaper than the sample project."""
+    for number in range(3):
+        save_scene(tmp_path / "photos" / f"{number}.png", seed=number)
+    project = Project.create(tmp_path / "birds")
+    add_photos(project, tmp_path / "photos", actor="tester")
+    with project.write() as transaction:
+        for name in ("cat", "dog"):
+            transaction.add_category(name, actor="tester")
+        run = runs.start(transaction, pipeline="other", options={}, photos=[1, 2, 3])
+    for photo in (1, 2, 3):
+        mask = make_mask((10, 10, 40, 50 + photo), height=90, width=120)
+        one = make_instance(mask, status=Status.PROPOSED, source=Source("other"), score=0.5)
+        runs.record_photo(project, run, photo, instances=[one], seconds=0.1)
+    project.close()
+    state = tmp_path / "server-state"
+    Workspace(state / "tag2mask").remember(tmp_path / "birds")
+    running = Server(tmp_path / "birds", state)
+    running.start()
+    yield running
+    running.stop()
 
 
 class ExportPage:

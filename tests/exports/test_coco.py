@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -268,3 +269,18 @@ def test_our_own_file_reads_back_as_what_was_written(tmp_path: Path, seed: int, 
     assert replace(back.images[0], tags=()) == image
     seen = {one.category for one in drawn if one.status is not Status.REJECTED}
     assert set(back.images[0].tags) == seen
+
+
+def test_a_large_file_never_stands_in_memory(tmp_path: Path) -> None:
+    images = [
+        make_image(*(make_instance(RING, id=20 * n + k) for k in range(1, 21)), id=n + 1,
+                   file_name=f"{n}.jpg")
+        for n in range(40)
+    ]  # fmt: skip
+    tracemalloc.start()
+    written_to = tmp_path / "large.json"
+    write_coco(written_to, images, categories=CATEGORIES, date_created="")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Of each instance a few words, not its dictionary and its text.
+    assert peak < written_to.stat().st_size
