@@ -194,6 +194,11 @@ def _add_serve(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "annotator serve birds --port 7860",
     )
     commands.add_serve_arguments(command)
+    command.add_argument(
+        "--label-studio-backend",
+        action="store_true",
+        help="answer a Label Studio server as its machine-learning backend instead",
+    )
 
 
 def _add_export(subparsers: Subparsers[argparse.ArgumentParser]) -> None:

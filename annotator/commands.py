@@ -228,6 +228,12 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 def run_serve(arguments: argparse.Namespace) -> bool:
     """`annotator serve`."""
     with opened(arguments.project) as project:
+        if arguments.label_studio_backend:
+            # It brings its own web server along; the other commands should not wait for it.
+            from annotator.labelstudio.backend import serve_backend
+
+            serve_backend(project, host=arguments.host, port=arguments.port)
+            return True
         key = Workspace().remember(project.folder)
     serve_project(arguments, address=f"?project={key}")
     return True

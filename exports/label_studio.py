@@ -126,7 +126,9 @@ def regions_of(image: LabeledImage, instance: Instance, choices: TaskChoices) ->
         regions.append(_region(image, instance, choices, RECTANGLE, value, sent))
     if has_mask:
         assert instance.rle is not None
-        kind, value = _mask_value(instance.rle, options.masks, image)
+        kind, value = _mask_value(
+            instance.rle, options.masks, width=image.width, height=image.height
+        )
         regions.append(_region(image, instance, choices, kind, value, sent))
     return regions
 
@@ -155,6 +157,22 @@ def _region(
     return region
 
 
+def region_of_mask(key: str, label: str, rle: Rle, choices: TaskChoices) -> Region:
+    """A mask that is no instance (yet), under an id of its own; never a polygon."""
+    masks: MaskKind = "bitmask" if choices.options.masks == "bitmask" else "brush"
+    kind, value = _mask_value(rle, masks, width=rle.size[1], height=rle.size[0])
+    return {
+        "id": key,
+        "type": kind,
+        "from_name": choices.controls.of(kind),
+        "to_name": choices.controls.image,
+        "original_width": rle.size[1],
+        "original_height": rle.size[0],
+        "image_rotation": 0,
+        "value": {**value, kind: [label]},
+    }
+
+
 def provenance(instance: Instance, sent: Sequence[str]) -> dict[str, Any]:
     """What is kept in the region's ``meta``, which survives the editor."""
     return {
@@ -181,12 +199,12 @@ def _percent(box: Box, image: LabeledImage) -> dict[str, float]:
     }
 
 
-def _mask_value(rle: Rle, kind: MaskKind, image: LabeledImage) -> tuple[str, dict[str, Any]]:
+def _mask_value(rle: Rle, kind: MaskKind, *, width: int, height: int) -> tuple[str, dict[str, Any]]:
     if kind == "polygon":
         polygon = segmentation(rle)
         if isinstance(polygon, list):
             corners = np.array(polygon[0], dtype=float).reshape(-1, 2)
-            points = corners / (image.width, image.height) * 100
+            points = corners / (width, height) * 100
             return POLYGON, {"points": points.tolist(), "closed": True}
     mask = rle_to_mask(rle)
     if kind == "bitmask":
