@@ -41,9 +41,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
     state = tmp_path / "server-state"
     Workspace(state / "tag2mask").remember(tmp_path / "birds")
     running = Server(tmp_path / "birds", state)
-    running.start()
-    yield running
-    running.stop()
+    try:
+        running.start()
+        yield running
+    finally:
+        if running.process is not None:
+            running.stop()
 
 
 class ExportPage:
