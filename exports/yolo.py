@@ -59,7 +59,11 @@ def hold_polygons(images: Sequence[LabeledImage], classes: Sequence[str]) -> Hel
             if box is None:
                 losses.add(OUTSIDE, image, instance)
                 return None
-            rle = polygon_to_rle([corners_of(box)], size=(image.height, image.width))
+            # As it will be read: rounding can move an edge across the centre of a pixel.
+            written = [float(share) for share in _rounded(image, corners_of(box))]
+            sides = (image.width, image.height)
+            corners = [share * sides[place % 2] for place, share in enumerate(written)]
+            rle = polygon_to_rle([corners], size=(image.height, image.width))
             if box_of_rle(rle) is None:
                 losses.add("boxes without a mask that hold no pixel are left out", image, instance)
                 return None
@@ -119,6 +123,11 @@ def _shares(image: LabeledImage, instance: Instance) -> list[str]:
         values = corners_of(instance.box)
     else:
         values = [float(value) for value in one_polygon(instance.rle).ravel()]
+    return _rounded(image, values)
+
+
+def _rounded(image: LabeledImage, values: Sequence[float]) -> list[str]:
+    """Pixels x, y, x, y … as the shares of width and height that stand in the file."""
     sides = (image.width, image.height)
     shares = (value / sides[place % 2] for place, value in enumerate(values))
     return [f"{share:.{DECIMALS}f}".rstrip("0").rstrip(".") for share in shares]
