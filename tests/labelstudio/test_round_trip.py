@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ pytestmark = pytest.mark.slow
 PHOTOS = 20
 WIDTH, HEIGHT = 320, 240
 MACHINE = Source("pro2sam", "sam_vit_b", 1)
+
+
+@pytest.fixture
+def title() -> str:
+    """A project there that no other test, and no earlier run, has."""
+    return f"birds {uuid.uuid4().hex[:8]}"
 
 
 def disc(x: float, y: float, radius: float, *, hole: float = 0.0) -> np.ndarray:
@@ -68,19 +75,21 @@ def twenty(tmp_path: Path) -> Iterator[Project]:
     project.close()
 
 
-def test_there_and_back(twenty: Project, remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_and_back(twenty: Project, remote: Remote, title: str) -> None:
     with twenty.read() as view:
-        view_name = "birds"
         meant = {image.file_name: image for image in view.labeled(frozenset(Status))}
     remote.client.post("/api/projects/", {"title": "somebody else's", "label_config": "<View/>"})
-    report = send(twenty, remote)
+    report = send(twenty, remote, title=title)
     assert (report.made, report.sent, report.is_complete) == (True, PHOTOS, True)
     number = report.remote_project
 
     # Sent again: nothing happens, whether or not the journal is there.
-    assert send(twenty, remote).unchanged == PHOTOS
+    assert send(twenty, remote, title=title).unchanged == PHOTOS
     shutil.rmtree(twenty.folder / "labelstudio")
-    assert (send(twenty, remote).sent, send(twenty, remote).unchanged) == (0, PHOTOS)
+    assert (
+        send(twenty, remote, title=title).sent,
+        send(twenty, remote, title=title).unchanged,
+    ) == (0, PHOTOS)
 
     # What is there is what was meant, bit by bit.
     tasks = {one.data["file_name"]: remote.task(one.id) for one in remote.tasks(number)}
@@ -109,25 +118,30 @@ def test_there_and_back(twenty: Project, remote: Remote, monkeypatch: pytest.Mon
     skip = {"result": [], "was_cancelled": True}
     remote.client.post(f"/api/tasks/{skipped['id']}/annotations/", skip)
 
-    assert send(twenty, remote).waiting == ()  # nothing changed here
-    pulled = pull(twenty, remote, PullChoices(title=view_name, actor="tester"))
+    assert send(twenty, remote, title=title).waiting == ()  # nothing changed here
+    pulled = pull(twenty, remote, PullChoices(title=title, actor="tester"))
     assert (pulled.changed, pulled.accepted, pulled.rejected) == (1, 1, 0)
     assert (pulled.skipped, pulled.conflicts, pulled.problems) == (1, [], [])
     with twenty.read() as view:
         now = {image.file_name: image for image in view.labeled(frozenset(Status))}
     repainted = now[edited["data"]["file_name"]].instances[0]
-    assert (repainted.status, repainted.rle) == (Status.EDITED, mask_to_rle(painted))
+    # Drawn by a person before, and so still.
+    assert (repainted.status, repainted.rle) == (Status.DRAWN, mask_to_rle(painted))
     accepted = now[submitted["data"]["file_name"]].instances[2]
     assert accepted.status is Status.ACCEPTED
-    again = pull(twenty, remote, PullChoices(title=view_name, actor="tester"))
+    again = pull(twenty, remote, PullChoices(title=title, actor="tester"))
     assert (again.photos, again.conflicts) == (0, [])
-    assert send(twenty, remote).waiting == ()
+    assert send(twenty, remote, title=title).waiting == ()
     assert len(remote.task(edited["id"])["annotations"]) == 1
     twenty.check_journal()
 
 
 def test_a_server_that_dies_half_way_and_comes_back(
-    twenty: Project, server: RealLabelStudio, remote: Remote, monkeypatch: pytest.MonkeyPatch
+    twenty: Project,
+    server: RealLabelStudio,
+    remote: Remote,
+    title: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(packing, "LARGEST_BATCH", 5)
     original, calls = Remote.import_tasks, []
@@ -140,10 +154,10 @@ def test_a_server_that_dies_half_way_and_comes_back(
 
     monkeypatch.setattr(Remote, "import_tasks", dying)
     with pytest.raises(AnnotatorError, match="no Label Studio answers"):
-        send(twenty, remote)
+        send(twenty, remote, title=title)
     server.start()
-    assert send(twenty, remote).sent == PHOTOS - 10
-    report = send(twenty, remote)
+    assert send(twenty, remote, title=title).sent == PHOTOS - 10
+    report = send(twenty, remote, title=title)
     assert report.unchanged == PHOTOS
     ext_ids = [task.ext_id for task in remote.tasks(report.remote_project)]
     assert len(ext_ids) == len(set(ext_ids)) == PHOTOS
@@ -155,7 +169,9 @@ def test_a_personal_token_opens_the_door(server: RealLabelStudio, remote: Remote
         assert client.check()[1] == ACCOUNT
 
 
-def test_chromium_shows_the_mask(tmp_path: Path, server: RealLabelStudio, remote: Remote) -> None:
+def test_chromium_shows_the_mask(
+    tmp_path: Path, server: RealLabelStudio, remote: Remote, title: str
+) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or pytest.skip("chromium is not installed")
     folder = tmp_path / "photos"
@@ -167,7 +183,7 @@ def test_chromium_shows_the_mask(tmp_path: Path, server: RealLabelStudio, remote
     add_photos(project, folder, actor="tester", tags_file=tmp_path / "tags.csv")
     mask = disc(160, 120, 80, hole=30)
     store(project, 1, make_instance(mask, category="cat"))
-    report = send(project, remote)
+    report = send(project, remote, title=title)
     (task,) = list(remote.tasks(report.remote_project))
     project.close()
     with sync_api.sync_playwright() as playwright:

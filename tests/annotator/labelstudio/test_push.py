@@ -35,7 +35,7 @@ STATUSES = CURATED | {Status.PROPOSED}
 
 def send(project: Project, remote: Remote, **more: Any) -> PushReport:
     mode, root = more.pop("photos", "upload"), more.pop("document_root", None)
-    choices = PushChoices(title="birds", settle_seconds=0.01, **more)
+    choices = PushChoices(**{"title": "birds", "settle_seconds": 0.01, **more})
     with project.read() as view:
         selection = select(
             view.labeled(STATUSES),
