@@ -1,0 +1,109 @@
+"""`annotator labelstudio`: one line for what goes wrong, JSON where asked, the token nowhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from annotator.__main__ import DONE, ERROR, LEFT_OUT, main
+from annotator.store import Project
+from exports.label_studio_files import read_label_studio
+from tests.annotator.labelstudio.conftest import proposed, store
+from tests.annotator.labelstudio.fake_server import LEGACY, FakeLabelStudio
+
+
+@pytest.fixture(autouse=True)
+def _token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY)
+
+
+def test_push_and_pull_answer_in_json(
+    filled: Project, fake: FakeLabelStudio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action, count in (("push", "sent"), ("pull", "tasks")):
+        words = ["labelstudio", action, str(filled.folder), "--url", fake.url, "--json"]
+        assert main([*words, "--project", "my birds"]) == DONE
+        assert json.loads(capsys.readouterr().out)[count] == 4
+    assert [one["title"] for one in fake.state.projects.values()] == ["my birds"]
+
+
+def test_what_was_left_out_is_told_by_the_exit_code(
+    filled: Project, fake: FakeLabelStudio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(filled, 4, proposed(category=None))
+    assert main(["labelstudio", "push", str(filled.folder), "--url", fake.url]) == LEFT_OUT
+    assert "1 instances that have no class yet" in capsys.readouterr().out
+
+
+def test_the_token_is_kept_nowhere(
+    filled: Project, fake: FakeLabelStudio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["labelstudio", "push", str(filled.folder), "--url", fake.url])
+    answers = capsys.readouterr()
+    assert LEGACY not in answers.out + answers.err
+    for file in filled.folder.rglob("*"):
+        assert not file.is_file() or LEGACY.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["push"], "--url"),
+        (["push", "--url", "http://127.0.0.1:1"], "no Label Studio answers"),
+        (["pull", "--url", "here"], "no address"),
+        (["file"], "--out"),
+        (["push", "--url", "http://127.0.0.1:1", "--masks", "none", "--no-boxes"], "no Label"),
+    ],
+)
+def test_mistakes_are_one_line(
+    filled: Project, words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["labelstudio", words[0], str(filled.folder), *words[1:]]) == ERROR
+    error = capsys.readouterr().err
+    assert text in error
+    assert error.count("\n") == 1
+
+
+def test_without_a_token_and_nobody_to_ask_it_says_so(
+    filled: Project,
+    fake: FakeLabelStudio,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY")
+    assert main(["labelstudio", "push", str(filled.folder), "--url", fake.url]) == ERROR
+    assert "no token: set LABEL_STUDIO_API_KEY" in capsys.readouterr().err
+    assert (
+        main(["labelstudio", "push", str(filled.folder), "--url", fake.url, "--token", LEGACY])
+        == DONE
+    )
+
+
+def test_an_untried_version_gets_a_note(
+    filled: Project, fake: FakeLabelStudio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.release = "2.0.0"
+    assert main(["labelstudio", "push", str(filled.folder), "--url", fake.url]) == DONE
+    assert "Label Studio 2.0.0" in capsys.readouterr().err
+
+
+def test_files_for_an_import_by_hand_are_written_and_proven(
+    filled: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["labelstudio", "file", str(filled.folder), "--out", str(out)]) == DONE
+    assert "read back by label-studio-sdk: 4 photos, 4 instances" in capsys.readouterr().out
+    assert len(read_label_studio(out).images) == 4
+
+
+def test_the_command_line_starts_without_httpx_and_the_sdk() -> None:
+    code = "import sys, annotator.__main__; print([n for n in ('httpx', 'label_studio_sdk', "
+    code += "'fastapi') if n in sys.modules])"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
