@@ -9,7 +9,8 @@
     ├── StoreError       a project that cannot be opened, or an unknown photo, class or instance
     │   └── ConflictError    somebody else changed the photo meanwhile
     ├── ReviewError      an action that makes no sense on this instance
-    └── JobError         a run that cannot start, resume or stop
+    ├── JobError         a run that cannot start, resume or stop
+    └── (annotator.labelstudio) LabelStudioError    a Label Studio that refuses or does not answer
 
 A message is one sentence: what was wrong, the value, what is allowed or what to do. The command
 line prints it on one line, the app shows it as a notice. Programming errors are not in this tree.
