@@ -28,6 +28,7 @@ bench-wsol: .venv/installed-for-tests
 	$(BIN)/python -m benchmarks.wsol $(BENCH)/wsol
 
 bench-suggest: .venv/installed-for-tests
+	mkdir -p $(BENCH)
 	$(BIN)/python -m benchmarks.suggest $(SETS) --json $(BENCH)/suggest.json
 
 format: .venv/installed-for-tests
