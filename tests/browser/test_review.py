@@ -188,6 +188,15 @@ def test_keys_typed_into_a_field_do_nothing_to_the_photo(screen: Screen) -> None
     assert screen.state["rev"] == revision
 
 
+def test_keys_work_at_once_for_who_came_by_the_tab(screen: Screen) -> None:
+    screen.page.get_by_role("tab", name="Export").click()
+    screen.page.get_by_role("tab", name="Review").click()
+    masks = screen.page.locator('[data-action="masks"]')
+    expect(masks).to_have_attribute("aria-pressed", "true")
+    screen.page.keyboard.press("m")
+    expect(masks).to_have_attribute("aria-pressed", "false")
+
+
 def test_a_class_that_is_new_can_be_added_and_used(screen: Screen, server: Server) -> None:
     number = screen.instances[0]["id"]
     before = screen.instance(number)["cls"]

@@ -62,6 +62,8 @@ const isField = (target) =>
   target.closest("textarea, select, [contenteditable=''], [contenteditable='true']") !== null ||
   (target.tagName === "INPUT" && target.type !== "range");
 
+const TAB_KEYS = ["Enter", " ", "Tab", "Home", "End", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];
+
 /** Keys anywhere on the page that belong to nobody else. */
 function bindKeys({ root, state, actions, tools, stage, part, ending, render }) {
   const { signal } = ending;
@@ -72,7 +74,9 @@ function bindKeys({ root, state, actions, tools, stage, part, ending, render }) 
     }
     const { target } = event;
     if (root.offsetParent === null || part("help").open) return false;
-    return target === document.body || (root.contains(target) && !isField(target));
+    // Who came by a click on the page's tab has the focus there; its own keys stay its own.
+    const onTab = target.closest("[role=tab]") !== null && !TAB_KEYS.includes(event.key);
+    return target === document.body || onTab || (root.contains(target) && !isField(target));
   };
 
   function hold(event) {
