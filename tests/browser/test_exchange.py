@@ -135,6 +135,7 @@ def test_formats_go_out_and_come_back(
     assert screen.errors == []
 
 
+@pytest.mark.slow
 def test_a_choice_that_cannot_be_is_a_sentence_and_the_page_fits(
     server: Server, context: BrowserContext
 ) -> None:

@@ -178,6 +178,7 @@ def test_a_training_outlives_the_page_and_the_server(
     again.visit.assert_clean()
 
 
+@pytest.mark.slow
 def test_a_killed_trainer_is_shown_as_interrupted_and_goes_on(
     served: Server, house: tuple[Server, Path], context: BrowserContext, birds: Trainings
 ) -> None:
@@ -193,6 +194,7 @@ def test_a_killed_trainer_is_shown_as_interrupted_and_goes_on(
     train.visit.assert_clean()
 
 
+@pytest.mark.slow
 def test_two_trainings_are_listed_and_each_has_its_address(
     served: Server, context: BrowserContext
 ) -> None:
@@ -236,6 +238,7 @@ def test_mistakes_are_told_where_they_were_made(served: Server, context: Browser
     train.visit.assert_clean()
 
 
+@pytest.mark.slow
 def test_a_failure_is_shown_in_the_trainers_words(
     served: Server, house: tuple[Server, Path], context: BrowserContext
 ) -> None:
@@ -248,6 +251,7 @@ def test_a_failure_is_shown_in_the_trainers_words(
     train.visit.assert_clean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_presets_come_from_the_trainer_and_curves_stand_out_in_both_schemes(
     served: Server, context: BrowserContext, birds: Trainings, scheme: str
@@ -290,6 +294,7 @@ def luminance(colour: list[float]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+@pytest.mark.slow
 def test_a_project_without_two_tags_says_what_is_missing(
     served: Server, context: BrowserContext, tmp_path: Path
 ) -> None:
