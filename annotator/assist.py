@@ -21,7 +21,7 @@ from typing import Any
 from annotator.ahead import PreparingProcess, Wish
 from annotator.store import Project
 from annotator.views import Photo
-from engine import checkpoints, photos, segmenters
+from engine import photos, segmenters
 from engine.errors import AnnotatorError
 from engine.gallery import Gallery
 from engine.segmenters.cached import CachedPreparation
@@ -37,18 +37,8 @@ QUICK_GALLERIES = frozenset({"classical"})
 
 
 def build_segmenter() -> Segmenter:
-    """The best segmenter for clicks on this machine, out of those whose weights are here.
-
-    On a GPU the largest SAM. On a CPU the smallest: ViT-H encodes a photo in half a minute there.
-    """
-    sams = [name for name in segmenters.available() if name in checkpoints.WEIGHTS]
-    if not sams:
-        return segmenters.build("classical")
-    import torch  # seconds to import, and only SAM needs it
-
-    if torch.cuda.is_available():
-        return segmenters.build(sams[-1], device="cuda")
-    return segmenters.build(sams[0])
+    """The segmenter for clicks; a function of its own, so that another process can call it."""
+    return segmenters.build_best()
 
 
 @dataclass(frozen=True, eq=False)

@@ -141,7 +141,7 @@ def plan(
     class or split; FormatError where the format cannot hold a name.
     """
     choices = choices or Choices()
-    writer = _writer(format_name)
+    writer = writer_of(format_name)
     own = from_dict(formats_to_write()[format_name].options, options or {})
     with project.read() as view:
         categories = list(view.category_names().items())
@@ -166,7 +166,7 @@ def write(planned: Plan, path: Path) -> ExportReport:
     """
     if not path.parent.is_dir():
         raise FormatError(f"cannot write {str(path)!r}: there is no folder {path.parent}")
-    writer = _writer(planned.format)
+    writer = writer_of(planned.format)
     writer.write(path, planned.selection, planned.about, planned.options)
     verified = writer.verify(path, planned.selection, planned.options)
     report = ExportReport(path=path, plan=planned, verified=verified)
@@ -203,7 +203,8 @@ def packed(path: Path) -> Path:
     return target
 
 
-def _writer(format_name: str) -> Writer:
+def writer_of(format_name: str) -> Writer:
+    """How the format is written; OptionError for one that is not."""
     found = formats_to_write().get(format_name)
     if found is None or found.writer is None:
         raise OptionError(f"format '{format_name}' is unknown; choose from {', '.join(FORMATS)}")

@@ -148,6 +148,7 @@ class StagedSam:
             logits = draw(decoder, decoded, chosen)
             return self._lay_over(logits, self._which(decoded.clicks[chosen]))
 
+        # Replacing methods is the point here, and mypy allows none.
         ClickDecoder.decode = staged_decode  # type: ignore[assignment,method-assign]
         ClickDecoder.logits = staged_logits  # type: ignore[assignment,method-assign]
 

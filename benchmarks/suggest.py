@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice, zip_longest
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from engine.gallery import Gallery, build_gallery
 from engine.geometry import iou_masks, rle_to_mask
 from engine.localizers.saliency import saliency_maps
 from engine.segmenters.sam import SamSegmenter
+from engine.smoothing import shrunk
 from engine.types import CoarseMap, Image, LabeledImage, Mask
 
 CELLS = 14
@@ -121,9 +123,7 @@ def _spread(folder: Path, share: int) -> Iterator[tuple[str, Image, LabeledImage
 def _targets(image: Image, truths: list[Mask]) -> dict[str, CoarseMap]:
     """Coarse maps of the kind that localizers make: (CELLS, CELLS) in [0, 1]."""
     generator = np.random.default_rng(int(image.sum()))
-    scale = min(1.0, SMALL / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    small, _ = shrunk(image, SMALL)
     if truths:
         name, thing = "object", matching.coverage(max(truths, key=np.sum), CELLS)
     else:
@@ -139,6 +139,10 @@ def _targets(image: Image, truths: list[Mask]) -> dict[str, CoarseMap]:
     }
 
 
+def _fast(staged: StagedSam, image: Image, coarse: CoarseMap) -> Gallery:
+    return SamSegmenter(staged.network, name="staged").gallery(image, coarse=coarse, mode="fast")
+
+
 def _measured(
     staged: StagedSam, name: str, image: Image, truths: list[Mask], *, turn: int
 ) -> PhotoResult:
@@ -149,9 +153,7 @@ def _measured(
     }
     for target, coarse in targets.items():
         # A new segmenter each time: its copies of the weights count for time and memory.
-        paths[target] = lambda coarse=coarse: SamSegmenter(  # type: ignore[misc]
-            staged.network, name="staged"
-        ).gallery(image, coarse=coarse, mode="fast")
+        paths[target] = partial(_fast, staged, image, coarse)
     order = list(paths)
     galleries: dict[str, Gallery] = {}
     costs: dict[str, Cost] = {}

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from engine import matching
 from engine.errors import OptionError
 from engine.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from engine.merging import MIXES, Floats, Ints, Labels, Mix, Tree, cut_into_leaves, merge
+from engine.smoothing import shrunk
 from engine.types import Box, Image, Mask, Rle
 
 
@@ -147,15 +147,14 @@ def build_gallery(image: Image, options: GalleryOptions | None = None) -> Galler
     """
     options = options or GalleryOptions()
     height, width = image.shape[:2]
-    scale = min(1.0, options.working_side / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    small, _ = shrunk(image, options.working_side)
     leaf_sets = cut_into_leaves(
         small, scales=options.felzenszwalb_scales, counts=options.slic_counts
     )
     trees = [merge(leaves, mix) for leaves in leaf_sets for mix in options.mixes]
-    rows, columns = _shown(height, size[1]), _shown(width, size[0])
-    kept = _different_nodes(trees, smallest=options.smallest_share * size[0] * size[1])
+    rows, columns = _shown(height, small.shape[0]), _shown(width, small.shape[1])
+    pixels = small.shape[0] * small.shape[1]
+    kept = _different_nodes(trees, smallest=options.smallest_share * pixels)
     small_boxes = np.concatenate([tree.boxes for tree in trees])[kept]
     scores = np.concatenate([tree.scores for tree in trees])[kept]
     # Columns are sorted, so the first that shows a small pixel is found by bisection.

@@ -5,11 +5,13 @@ All boxes are half-open ``x0, y0, x1, y1`` pixels (see `engine.types`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco_mask
 
-from engine.types import Box, Mask, Rle
+from engine.types import Box, Mask, RankedMask, Rle
 
 
 def mask_to_rle(mask: Mask) -> Rle:
@@ -23,6 +25,14 @@ def rle_to_mask(rle: Rle) -> Mask:
     encoded = {"size": list(rle.size), "counts": rle.counts.encode("ascii")}
     # pycocotools returns Fortran order, which OpenCV's drawing functions refuse.
     return np.ascontiguousarray(coco_mask.decode(encoded)).astype(bool)
+
+
+def ranked_masks(found: Iterable[tuple[Mask, float]]) -> tuple[RankedMask, ...]:
+    """Masks and scores as they are kept, in their order: equal masks once, scores in [0, 1]."""
+    different: dict[Rle, float] = {}
+    for mask, score in found:
+        different.setdefault(mask_to_rle(mask), round(min(max(score, 0.0), 1.0), 4))
+    return tuple(RankedMask(rle, score) for rle, score in different.items())
 
 
 def mask_to_box(mask: Mask) -> Box | None:

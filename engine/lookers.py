@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
 from engine import judging
 from engine.localizers.saliency import saliency_maps
+from engine.smoothing import shrunk
 from engine.types import CoarseMap, Image
 
 SALIENCY = "saliency"
+WORKING_SIDE = 192  # pixels: long side of the copy that saliency sees
 FILLED = 0.4  # saliency from which on a cell is all foreground, where areas are compared
 
 
@@ -41,10 +42,7 @@ class SaliencyLooker:
 
     def maps(self, image: Image, tags: Sequence[str]) -> list[tuple[str | None, CoarseMap]]:
         """The same map for every tag; saliency knows no classes."""
-        side = max(image.shape[:2])
-        scale = min(192 / side, 1.0)
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        small, _ = shrunk(image, WORKING_SIDE)
         coarse = judging.on_grid(saliency_maps(small).saliency)
         coarse = np.minimum(coarse / np.float32(self._full_at), np.float32(1.0))
         return [(tag, coarse) for tag in tags] or [(None, coarse)]

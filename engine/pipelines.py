@@ -10,26 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-import cv2
 import numpy as np
 
 from engine import judging, matching
 from engine.cuts import candidate_cuts
 from engine.errors import OptionError
 from engine.gallery import GalleryOptions, build_gallery
-from engine.geometry import mask_to_box, mask_to_rle
+from engine.geometry import mask_to_box, mask_to_rle, ranked_masks
 from engine.localizers.saliency import Map, SaliencyMaps, saliency_maps
 from engine.options import as_dict, from_dict
 from engine.pro2sam import Pro2samOptions, Pro2samPipeline
 from engine.segmenters.embeddings import EmbeddingStore
-from engine.smoothing import enlarged, tidied
+from engine.smoothing import enlarged, shrunk, tidied
 from engine.types import (
     Evidence,
     Image,
     Instance,
     Mask,
-    RankedMask,
-    Rle,
     Source,
     Status,
     Suggestion,
@@ -97,7 +94,7 @@ class CloserLook:
 
 def look_closer(image: Image, options: ClassicalOptions) -> CloserLook:
     """Everything that `classical` needs to know of a photo before it chooses."""
-    small, scale = _shrink(image, options.working_side)
+    small, scale = shrunk(image, options.working_side)
     maps = saliency_maps(small)
     cuts = candidate_cuts(small, maps)
     masks = [cut.mask for cut in cuts]
@@ -107,15 +104,6 @@ def look_closer(image: Image, options: ClassicalOptions) -> CloserLook:
         masks += found
         siblings += [()] * len(found)
     return CloserLook(small, scale, maps, masks, siblings)
-
-
-def _shrink(image: Image, side: int) -> tuple[Image, float]:
-    """A copy with at most ``side`` pixels on its long side; small photos stay as they are."""
-    height, width = image.shape[:2]
-    scale = min(side / max(height, width), 1.0)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.uint8), scale
 
 
 def _matched_gallery(image: Image, saliency: Map, options: ClassicalOptions) -> list[Mask]:
@@ -185,11 +173,10 @@ class ClassicalPipeline:
     def _evidence(self, view: CloserLook, scores: np.ndarray, image: Image) -> Evidence:
         """The saliency map, and every candidate at the photo's size."""
         size_hw = (image.shape[0], image.shape[1])
-        different: dict[Rle, float] = {}
-        for index in np.argsort(-scores, kind="stable"):
-            rle = mask_to_rle(enlarged(tidied(view.masks[index]), size_hw))
-            different.setdefault(rle, round(float(np.clip(scores[index], 0.0, 1.0)), 4))
-        candidates = tuple(RankedMask(rle, score) for rle, score in different.items())
+        candidates = ranked_masks(
+            (enlarged(tidied(view.masks[index]), size_hw), float(scores[index]))
+            for index in np.argsort(-scores, kind="stable")
+        )
         return Evidence(coarse=judging.on_grid(view.maps.saliency), candidates=candidates)
 
     def _choose(self, view: CloserLook, scores: np.ndarray) -> list[_Object]:

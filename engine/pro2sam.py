@@ -17,10 +17,11 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from engine import checkpoints, matching, segmenters, selection
+from engine import matching, segmenters, selection
+from engine.devices import AUTO, chosen_device
 from engine.errors import OptionError
 from engine.gallery import Gallery
-from engine.geometry import mask_to_box, mask_to_rle
+from engine.geometry import mask_to_box, mask_to_rle, ranked_masks
 from engine.lookers import FILLED, SALIENCY, LocalizerLooker, Looker, SaliencyLooker
 from engine.options import as_dict
 from engine.segmenters.cached import CachedPreparation, photo_key
@@ -35,14 +36,11 @@ from engine.types import (
     Instance,
     Mask,
     Prompts,
-    RankedMask,
-    Rle,
     Source,
     Status,
     Suggestion,
 )
 
-AUTO = "auto"
 KEPT = 32  # candidates that stay beside a photo for a person to choose from
 DOUBT = 0.7  # times the score for each further tag that the map cannot tell apart
 PAPER_SIDE = 224  # pixels; the size at which the paper gives photos to SAM
@@ -240,14 +238,14 @@ class Pro2samPipeline:
             if self._options.paper_size
             else (1.0, 1.0)
         )
-        different: dict[Rle, float] = {}
-        for index in islice(np.argsort(-values, kind="stable"), KEPT):
-            rle = mask_to_rle(self._finished(gallery.mask(int(index)), image))
-            different.setdefault(rle, round(float(np.clip(values[index], 0.0, 1.0)), 4))
+        best_first = islice(np.argsort(-values, kind="stable"), KEPT)
         return Evidence(
             coarse=np.asarray(coarse, dtype=np.float32),
             prompts=tuple((x * scale_x, y * scale_y) for x, y in gallery.prompts),
-            candidates=tuple(RankedMask(rle, score) for rle, score in different.items()),
+            candidates=ranked_masks(
+                (self._finished(gallery.mask(int(index)), image), float(values[index]))
+                for index in best_first
+            ),
         )
 
 
@@ -277,29 +275,16 @@ def build_looker(options: Pro2samOptions) -> Looker:
             f"its file, or choose '{SALIENCY}', which needs no training"
         )
     classifier = Path(options.classifier) if options.classifier else None
-    device = _device(options.device)
+    device = chosen_device(options.device)
     return LocalizerLooker(Path(options.localizer), classifier=classifier, device=device)
 
 
 def _build_segmenter(options: Pro2samOptions) -> Segmenter:
-    name, device = options.segmenter, "cpu"
-    sams = [one for one in segmenters.available() if one in checkpoints.WEIGHTS]
-    if name == AUTO and not sams:
+    if options.segmenter == AUTO:
+        return segmenters.build_best(device=options.device)
+    if options.segmenter == "classical":
         return segmenters.build("classical")
-    if name != "classical":
-        device = _device(options.device)
-    if name == AUTO:
-        # The largest on a GPU; on a CPU the smallest: ViT-H takes half a minute for one photo.
-        name = sams[0] if device == "cpu" else sams[-1]
-    return segmenters.build(name, device=device)
-
-
-def _device(name: str) -> str:
-    if name != AUTO:
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return segmenters.build(options.segmenter, device=chosen_device(options.device))
 
 
 def _squeezed(image: Image) -> Image:

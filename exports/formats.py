@@ -7,15 +7,18 @@ that, ``verify`` reads it back by other means and compares.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import FormatError
+from engine.types import LabeledImage
 from exports import (
     coco,
     cvat,
+    label_studio_check,
+    label_studio_files,
     labelme,
     openimages,
     png,
@@ -64,7 +67,8 @@ class Format:
     holds: str  # for people: what comes back from such a file
     writer: Writer | None = None
     read: Callable[[Path, KnownPhotos | None, Any], Reading] | None = None
-    options: type[Any] = NoOptions
+    options: type[Any] = NoOptions  # of writing
+    read_options: type[Any] = NoOptions
 
 
 # -- COCO ----------------------------------------------------------------------------------------
@@ -142,6 +146,14 @@ def _verify_png(path: Path, selection: Selection, _options: NoOptions) -> Verify
     )
 
 
+def _verify_label_studio(path: Path, selection: Selection, _options: Any) -> VerifyReport:
+    return _compared(
+        selection,
+        "label-studio-sdk",
+        lambda: label_studio_check.seen_in_label_studio(path),
+    )
+
+
 # -- tags ----------------------------------------------------------------------------------------
 
 
@@ -176,6 +188,24 @@ def _verify_tags(path: Path, selection: Selection, _options: NoOptions) -> Verif
     return replace(report, problems=(*report.problems, *wrong))
 
 
+def _yolo(
+    title: str, holds: str, hold: Callable[[Sequence[LabeledImage], Sequence[str]], Held]
+) -> Format:
+    """Both kinds of YOLO differ in what stays of an object, and in nothing else."""
+    return Format(
+        title=title,
+        holds=holds,
+        writer=Writer(
+            hold=lambda chosen, options: hold(chosen.images, chosen.classes),
+            write=lambda path, chosen, about, options: yolo.write_yolo(
+                path, chosen.images, chosen.classes
+            ),
+            verify=_verify_yolo,
+        ),
+        read=lambda path, photos, options: yolo_read.read_yolo(path, photos),
+    )
+
+
 FORMATS: dict[str, Format] = {
     "coco": Format(
         title="COCO JSON",
@@ -187,6 +217,7 @@ FORMATS: dict[str, Format] = {
         title="Pascal VOC XML",
         holds="boxes, classes and splits; no masks, no scores",
         options=voc.VocOptions,
+        read_options=voc.VocOptions,
         writer=Writer(
             hold=lambda chosen, options: voc.hold_voc(chosen.images, chosen.classes, options),
             write=lambda path, chosen, about, options: voc.write_voc(
@@ -196,29 +227,13 @@ FORMATS: dict[str, Format] = {
         ),
         read=voc.read_voc,
     ),
-    "yolo": Format(
-        title="YOLO detection",
-        holds="boxes, classes and splits; no masks, no scores",
-        writer=Writer(
-            hold=lambda chosen, options: yolo.hold_boxes(chosen.images, chosen.classes),
-            write=lambda path, chosen, about, options: yolo.write_yolo(
-                path, chosen.images, chosen.classes
-            ),
-            verify=_verify_yolo,
-        ),
-        read=lambda path, photos, options: yolo_read.read_yolo(path, photos),
+    "yolo": _yolo(
+        "YOLO detection", "boxes, classes and splits; no masks, no scores", yolo.hold_boxes
     ),
-    "yolo-seg": Format(
-        title="YOLO segmentation",
-        holds="one polygon an object, classes and splits; no box of its own, no scores",
-        writer=Writer(
-            hold=lambda chosen, options: yolo.hold_polygons(chosen.images, chosen.classes),
-            write=lambda path, chosen, about, options: yolo.write_yolo(
-                path, chosen.images, chosen.classes
-            ),
-            verify=_verify_yolo,
-        ),
-        read=lambda path, photos, options: yolo_read.read_yolo(path, photos),
+    "yolo-seg": _yolo(
+        "YOLO segmentation",
+        "one polygon an object, classes and splits; no box of its own, no scores",
+        yolo.hold_polygons,
     ),
     "png": Format(
         title="PNG masks",
@@ -237,6 +252,21 @@ FORMATS: dict[str, Format] = {
         holds="the tags of each photo, with the classes of the chosen objects; nothing else",
         writer=Writer(hold=_hold_tags, write=_write_tags, verify=_verify_tags, ending=".csv"),
     ),
+    "labelstudio": Format(
+        title="Label Studio JSON",
+        holds="everything but rejected objects",
+        options=label_studio_files.LabelStudioFileOptions,
+        writer=Writer(
+            hold=lambda chosen, options: label_studio_files.hold_label_studio(
+                chosen.images, options
+            ),
+            write=lambda path, chosen, about, options: label_studio_files.write_label_studio(
+                path, chosen.images, chosen.classes, options
+            ),
+            verify=_verify_label_studio,
+        ),
+        read=lambda path, photos, options: label_studio_files.read_label_studio(path, photos),
+    ),
     "cvat": Format(
         title="CVAT for images XML",
         holds="boxes, polygons, masks and classes",
@@ -250,7 +280,7 @@ FORMATS: dict[str, Format] = {
     "imagenet": Format(
         title="ImageNet XML",
         holds="boxes and classes",
-        options=voc.VocOptions,
+        read_options=voc.VocOptions,
         read=voc.read_voc,
     ),
     "labelme": Format(

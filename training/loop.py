@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -18,14 +19,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from engine.errors import JobError
-from training.batches import Batch, Plan
+from training.batches import Plan
 from training.log import RunLog
-from training.losses import LossTerms, LossWeights, localizer_loss
 from training.optimiser import set_learning_rate
 from training.processes import ProcessGroup
-from training.recipes import Recipe, learning_rate, map_share
 from training.state import Progress
-from training.transforms import normalised
+
+Made = TypeVar("Made")  # what one step of a process sees
 
 
 class NonFiniteLoss(JobError):
@@ -35,7 +35,7 @@ class NonFiniteLoss(JobError):
         wrong = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
         super().__init__(
             f"at step {step} {' and '.join(wrong)}, so the training stopped before it;"
-            " lower learning_rate or lengthen warm_up_epochs"
+            " lower learning_rate or lengthen the warm-up"
         )
         self.step = step
         self.terms = terms
@@ -46,12 +46,19 @@ class Stopped(JobError):
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """What the backward pass of a step found, all without gradients."""
+
+    terms: Mapping[str, Tensor]  # of the loss
+    watched: Mapping[str, Tensor]  # what else the log tells
+
+
+@dataclass(frozen=True)
 class Figures:
     """What one step says, as a mean over processes."""
 
     terms: dict[str, float]
-    edge: float | None
-    area: float | None
+    watched: dict[str, float]
     gradient: float  # its length
     stop: bool  # on any process
 
@@ -61,23 +68,41 @@ class Figures:
         return sum(self.terms.values())
 
 
-@dataclass(frozen=True, eq=False)
-class Training:
-    """Everything that stays the same from step to step."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Training(ABC, Generic[Made]):
+    """Everything that stays the same from step to step; steps count from 0."""
 
     network: nn.Module
     optimiser: Optimizer
-    recipe: Recipe
     plan: Plan
     group: ProcessGroup
-    multi_label: bool
     amp: bool  # bf16 on CUDA
     stop_asked: Callable[[], bool]
 
     @property
+    @abstractmethod
     def steps(self) -> int:
         """In all epochs."""
-        return self.recipe.epochs * self.plan.steps_an_epoch
+
+    @property
+    @abstractmethod
+    def gradient_limit(self) -> float:
+        """Longer gradients are cut; 0: none is."""
+
+    @abstractmethod
+    def learning_rate(self, step: int) -> float:
+        """Of the schedule."""
+
+    @abstractmethod
+    def learn(self, batch: Made, *, step: int) -> Learnt:
+        """Forward and backward: adds to the gradients of the network."""
+
+    @abstractmethod
+    def told(self, figures: Figures) -> dict[str, Any]:
+        """What the log says of a step beside terms, gradient, rate and time."""
+
+    def stepped(self, *, step: int) -> None:
+        """Called when the weights have changed."""
 
 
 @dataclass(frozen=True)
@@ -88,56 +113,40 @@ class Hooks:
     close_epoch: Callable[[Progress, int], None]  # the epoch that ended, from 1
 
 
-def train_step(training: Training, batch: Batch, *, step: int) -> Figures:
+def train_step(training: Training[Made], batch: Made, *, step: int) -> Figures:
     """One update of the weights; NonFiniteLoss before it where the loss or gradient is no number.
 
-    ``step`` counts from 0. The batch goes through the network in pieces of ``forward_batch``;
-    the area loss looks at the mean of each piece, everything else is as with one piece.
+    ``step`` counts from 0.
     """
     _seed(training.plan.seed, step, training.group.rank)
-    recipe, optimiser, group = training.recipe, training.optimiser, training.group
-    rate = learning_rate(recipe, step=step, steps_an_epoch=training.plan.steps_an_epoch)
-    set_learning_rate(optimiser, rate)
-    optimiser.zero_grad(set_to_none=True)
-    maps = map_share(recipe, step=step, steps_an_epoch=training.plan.steps_an_epoch)
-    weights = LossWeights(recipe.area_prior, maps * recipe.map_weight, maps * recipe.token_weight)
-    names, sums = [], torch.zeros(())
-    size = len(batch.photos)
-    piece = recipe.forward_batch or size
-    for start in range(0, size, piece):
-        part = slice(start, start + piece)
-        loss = _loss(training, batch.photos[part], batch.targets[part], weights)
-        share = len(batch.photos[part]) / size
-        (loss.total * share).backward()
-        names = list(loss.terms)
-        watched = [one for one in (loss.edge, loss.area) if one is not None]
-        sums = sums + share * torch.stack([*loss.terms.values(), *watched]).detach().cpu()
+    group = training.group
+    set_learning_rate(training.optimiser, training.learning_rate(step))
+    training.optimiser.zero_grad(set_to_none=True)
+    learnt = training.learn(batch, step=step)
     parameters = [one for one in training.network.parameters() if one.requires_grad]
     group.average_gradients(parameters)
     gradients = [one.grad for one in parameters if one.grad is not None]
     length = torch.nn.utils.get_total_norm(gradients)
-    stop = torch.tensor([float(training.stop_asked())])
-    told = torch.cat([sums, length.detach().cpu().reshape(1), stop])
-    values = group.mean(told.to(group.device)).tolist()
-    figures = Figures(
-        terms=dict(zip(names, values, strict=False)),
-        edge=values[len(names)] if len(values) > len(names) + 2 else None,
-        area=values[len(names) + 1] if len(values) > len(names) + 2 else None,
-        gradient=values[-2],
-        stop=values[-1] > 0,
-    )
+    stop = torch.tensor(float(training.stop_asked()))
+    told = [*learnt.terms.values(), *learnt.watched.values(), length, stop]
+    together = torch.stack([one.detach().cpu().float() for one in told])
+    values = group.mean(together.to(group.device)).tolist()
+    terms = dict(zip(learnt.terms, values, strict=False))
+    watched = dict(zip(learnt.watched, values[len(terms) :], strict=False))
+    figures = Figures(terms=terms, watched=watched, gradient=values[-2], stop=values[-1] > 0)
     checked = {**figures.terms, "gradient": figures.gradient}
     if not all(math.isfinite(value) for value in checked.values()):
         raise NonFiniteLoss(step + 1, checked)
-    if recipe.gradient_limit:
-        torch.nn.utils.clip_grads_with_norm_(parameters, recipe.gradient_limit, length)
-    optimiser.step()
+    if training.gradient_limit:
+        torch.nn.utils.clip_grads_with_norm_(parameters, training.gradient_limit, length)
+    training.optimiser.step()
+    training.stepped(step=step)
     return figures
 
 
 def run(
-    training: Training,
-    made: Iterator[Batch],
+    training: Training[Made],
+    made: Iterator[Made],
     progress: Progress,
     *,
     log: RunLog,
@@ -147,13 +156,14 @@ def run(
 ) -> None:
     """All steps from the progress on; Stopped, with everything saved, where that is asked.
 
-    Fills ``progress`` in place; ``made`` gives the batch of each remaining step.
+    Fills ``progress`` in place; ``made`` gives the batch of each remaining step. Ends early where
+    closing an epoch said that the training is finished.
     """
     an_epoch = training.plan.steps_an_epoch
     started = saved = told = time.monotonic()
     seconds_before, told_step = progress.seconds, progress.step
     _close_epoch(training, progress, hooks)
-    for batch in made:
+    for batch in made if not progress.finished else ():
         figures = train_step(training, batch, step=progress.step)
         progress.step += 1
         now = time.monotonic()
@@ -171,9 +181,11 @@ def run(
         if ends_epoch:
             _close_epoch(training, progress, hooks)
             told = time.monotonic()  # validation is no part of a step
+        if progress.finished:
+            break
 
 
-def _close_epoch(training: Training, progress: Progress, hooks: Hooks) -> None:
+def _close_epoch(training: Training[Made], progress: Progress, hooks: Hooks) -> None:
     """Validate and keep the network, once an epoch, whatever happened in between."""
     epoch = progress.step // training.plan.steps_an_epoch
     if epoch > progress.closed_epochs:
@@ -182,37 +194,21 @@ def _close_epoch(training: Training, progress: Progress, hooks: Hooks) -> None:
         hooks.save(progress)
 
 
-def _loss(training: Training, photos: Tensor, targets: Tensor, weights: LossWeights) -> LossTerms:
-    device = training.group.device
-    if device.type == "cuda":
-        photos, targets = photos.pin_memory(), targets.pin_memory()
-    images = normalised(photos.to(device, non_blocking=True))
-    with torch.autocast(device.type, torch.bfloat16, enabled=training.amp):
-        output = training.network(images)
-    return localizer_loss(
-        output,
-        targets.to(device, non_blocking=True),
-        weights=weights,
-        multi_label=training.multi_label,
-    )
-
-
 def _seed(seed: int, step: int, rank: int) -> None:
     """All of torch's random numbers in this step, on every device."""
     torch.manual_seed(int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0]))
 
 
-def _tell(log: RunLog, training: Training, figures: Figures, *, step: int, seconds: float) -> None:
+def _tell(
+    log: RunLog, training: Training[Made], figures: Figures, *, step: int, seconds: float
+) -> None:
     fields: dict[str, Any] = {
         "epoch": (step - 1) // training.plan.steps_an_epoch + 1,
         "loss": figures.loss,
         "terms": figures.terms,
-        "area": figures.area,
-        "edge": figures.edge,
+        **training.told(figures),
         "gradient": figures.gradient,
-        "lr": learning_rate(
-            training.recipe, step=step - 1, steps_an_epoch=training.plan.steps_an_epoch
-        ),
+        "lr": training.learning_rate(step - 1),
         "seconds": round(seconds, 6),
         "photos_a_second": round(training.plan.batch / max(seconds, 1e-9), 3),
         "seconds_left": round(seconds * (training.steps - step), 1),

@@ -1,7 +1,7 @@
 """What a network sees of a photo (WSOL recipes, §1.1 of Pro2SAM's code): uint8 in, views out.
 
 Training: resize both sides to a fixed size, random crop, random flip. Test: resize straight to the
-input size, or resize and cut the centre. Photos are (h, w, 3) uint8 RGB, batches (b, 3, h, w).
+input size, or resize and cut the centre. Photos and views are (h, w, 3) uint8 RGB.
 """
 
 from __future__ import annotations
@@ -11,15 +11,10 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image as Pillow
-from torch import Tensor
 
+from engine.localizers.views import resized
 from engine.types import Image
-
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet, which pretrained weights expect
-STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 
 EvaluationView = Literal["direct", "crop"]
 
@@ -32,13 +27,6 @@ class Augmentation:
     flip: float = 0.5  # probability of a mirrored view
     smallest_crop: float = 1.0  # below 1: a crop of this share of the area up to all, then resized
     colour: float = 0.0  # how far brightness, contrast and saturation may leave 1, up or down
-
-
-def resized(image: Image, side: int) -> Image:
-    """Both sides to ``side`` pixels, the ratio is not kept; bilinear as Pillow does it."""
-    if image.shape[:2] == (side, side):
-        return image
-    return np.asarray(Pillow.fromarray(image).resize((side, side), Pillow.Resampling.BILINEAR))
 
 
 def training_view(
@@ -64,13 +52,6 @@ def evaluation_view(image: Image, *, image_size: int, resize: int, view: Evaluat
         return resized(image, image_size)
     start = (resize - image_size) // 2
     return resized(image, resize)[start : start + image_size, start : start + image_size]
-
-
-def normalised(batch: Tensor) -> Tensor:
-    """(b, h, w, 3) uint8 -> (b, 3, h, w) float32 with ImageNet's mean and standard deviation."""
-    mean = torch.tensor(MEAN, device=batch.device)
-    deviation = torch.tensor(STANDARD_DEVIATION, device=batch.device)
-    return ((batch.float() / 255.0 - mean) / deviation).permute(0, 3, 1, 2).contiguous()
 
 
 def _random_part(photo: Image, side: int, smallest: float, generator: np.random.Generator) -> Image:

@@ -18,13 +18,13 @@ from torch import nn
 
 from engine.errors import OptionError
 from engine.localizers.outputs import LocalizerOutput
+from engine.localizers.views import normalised
 from engine.metrics.map_boxes import sweep_boxes
 from engine.metrics.protocols import Protocol, prepare_map, scale_truth
 from engine.types import Box
 from exports.coco import read_coco
 from training.data import TaggedPhoto
 from training.photo_cache import PhotoCache, View
-from training.transforms import normalised
 
 Floats = NDArray[np.float32]
 

@@ -9,7 +9,6 @@ known by the ``ext_id`` that a push gave their tasks; no address is ever fetched
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 import uuid
@@ -17,17 +16,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import uvicorn
 from fastapi import Body, FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from annotator import shaping
 from annotator.assist import Assistant, build_segmenter
 from annotator.labelstudio import contents
+from annotator.listening import HOST_NAMES, listen, names_for, require_free
 from annotator.store import Project
 from annotator.views import Photo
 from engine import photos, pipelines
-from engine.errors import AnnotatorError, FormatError, OptionError
+from engine.errors import AnnotatorError, FormatError
 from engine.segmenters.embeddings import EmbeddingStore
 from engine.types import Instance, LabeledImage, Prompts, RankedMask, Status
 from exports.label_studio import (
@@ -47,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 BUDGET_SECONDS = 60.0  # of one /predict; photos left then get what is known, which may be nothing
 KEYPOINT = "keypointlabels"
-HOST_NAMES = ("127.0.0.1", "localhost", "::1", "[::1]", "host.docker.internal")
+CONTAINER = "host.docker.internal"  # this machine, for a Label Studio in a container on it
 NOTHING: dict[str, Any] = {"result": [], "score": 0.0}
 
 
@@ -221,7 +220,9 @@ def _prompts(drawn: Sequence[Any], photo: Photo) -> tuple[Prompts, str]:
 # -- the server ----------------------------------------------------------------------------------
 
 
-def build_backend_app(backend: Backend, *, hosts: tuple[str, ...] = HOST_NAMES) -> FastAPI:
+def build_backend_app(
+    backend: Backend, *, hosts: tuple[str, ...] = (*HOST_NAMES, CONTAINER)
+) -> FastAPI:
     """The routes; answers only to these host names."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*"] if "*" in hosts else list(hosts))
@@ -258,23 +259,11 @@ def build_backend_app(backend: Backend, *, hosts: tuple[str, ...] = HOST_NAMES) 
 
 def serve_backend(project: Project, *, host: str, port: int) -> None:
     """Run it until Ctrl-C; OptionError where the port is taken."""
-    _require_free(host, port)
-    hosts = ("*",) if host in ("0.0.0.0", "::") else (*HOST_NAMES, host)
+    require_free(host, port)
     assistant = Assistant(build_segmenter, store=EmbeddingStore())
-    app = build_backend_app(Backend(project, assistant), hosts=hosts)
+    app = build_backend_app(Backend(project, assistant), hosts=(*names_for(host), CONTAINER))
     logger.warning("a backend for Label Studio is at http://%s:%s  (Ctrl-C stops it)", host, port)
     try:
-        uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)
+        listen(app, host=host, port=port)
     finally:
         assistant.close()
-
-
-def _require_free(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            raise OptionError(
-                f"cannot listen on {host}:{port} ({error}); choose another --port or --host"
-            ) from error

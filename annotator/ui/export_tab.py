@@ -68,7 +68,9 @@ class ExportTab:
         result = gr.HTML(elem_id="export-result", padding=False)
         inputs = [key, kind, statuses, self.classes, score, share, seed, *voc.components]
         check.click(self._check, inputs, result, show_progress="minimal")
-        write.click(self._write, inputs, result, show_progress="minimal")
+        # The download of the last export goes first: nobody should take it for the new one.
+        cleared = write.click(str, None, result, show_progress="hidden")
+        cleared.then(self._write, inputs, result, show_progress="minimal")
         kind.change(_holds, kind, holds, show_progress="hidden")
         key.change(self.look_again, key, self.classes, show_progress="hidden")
 
@@ -94,7 +96,7 @@ class ExportTab:
             planned = self._plan(project, *chosen)
             folder = project.subfolder(exporting.EXPORTS)
             stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-            ending = formats_to_write()[planned.format].writer.ending  # type: ignore[union-attr]
+            ending = exporting.writer_of(planned.format).ending
             report = exporting.write(planned, folder / f"{planned.format}-{stamp}{ending}")
             download = exporting.packed(report.path)
         except AnnotatorError as error:

@@ -7,14 +7,12 @@ nothing outside of a project can be asked for.
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
-import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.datastructures import Headers
@@ -24,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from annotator import pictures
 from annotator.assist import Assistant, build_segmenter
 from annotator.exporting import EXPORTS
+from annotator.listening import HOST_NAMES, listen, names_for, require_free
 from annotator.session import ReviewSession
 from annotator.store import Project
 from annotator.ui.blocks import build_blocks
@@ -31,13 +30,11 @@ from annotator.ui.look import CSS, theme
 from annotator.ui.operations import Operations
 from annotator.views import Photo
 from annotator.workspace import Workspace
-from engine.errors import AnnotatorError, OptionError
+from engine.errors import AnnotatorError
 from engine.segmenters.embeddings import EmbeddingStore
 
 logger = logging.getLogger(__name__)
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-HOST_NAMES = (*LOOPBACK, "[::1]")  # an IPv6 address has brackets in addresses of pages
 EXPORT_TYPES = {".json": "application/json", ".csv": "text/csv", ".zip": "application/zip"}
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=3600"}
 
@@ -146,28 +143,14 @@ def _add_routes(app: FastAPI, workspace: Workspace) -> None:
 
 def serve(*, host: str, port: int, open_browser: bool, actor: str, address: str = "") -> None:
     """Run the server until Ctrl-C; ``address`` is what follows the host in the opened page."""
-    # An address that is known can be checked as well; all of them, as 0.0.0.0 means, cannot.
-    hosts = ("*",) if host in ("0.0.0.0", "::") else (*HOST_NAMES, host)
-    _require_free(host, port)
+    require_free(host, port)
     workspace = Workspace()
-    app = build_app(workspace, actor=actor, hosts=hosts)
+    app = build_app(workspace, actor=actor, hosts=names_for(host))
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/{address}"
     if open_browser:
         threading.Timer(1.0, webbrowser.open, [url]).start()
     logger.warning("Tag2Mask is at %s  (Ctrl-C stops it; everything is saved)", url)
     try:
-        uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)
+        listen(app, host=host, port=port)
     finally:
         workspace.close()
-
-
-def _require_free(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise OptionError(
-                f"cannot listen on {host}:{port} ({reason}); choose another --port or --host"
-            ) from error

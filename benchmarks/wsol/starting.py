@@ -24,7 +24,8 @@ from benchmarks.wsol.photo_sets import starting_photos
 from benchmarks.wsol.plan import Budget
 from engine.localizers import build
 from engine.localizers.cam import CamNetwork
-from training.transforms import Augmentation, normalised, training_view
+from engine.localizers.views import normalised
+from training.transforms import Augmentation, training_view
 
 BATCH = 32
 PEAK_RATE = 1.5e-3

@@ -13,14 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 from torch import Tensor, nn
 
 from engine.localizers.saved import LocalizerCard, load_localizer
+from engine.localizers.views import normalised, resized
 from engine.types import CoarseMap, Image
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 FLAT = 1e-6  # a class map that varies less says nothing
 
 
@@ -72,7 +70,8 @@ class Localizer:
     @torch.inference_mode()
     def look(self, image: Image) -> Look:
         """See an (h, w, 3) uint8 photo of any size."""
-        batch = prepared(image, self.card.image_size)[None].to(self._device)
+        square = resized(image, self.card.image_size)
+        batch = normalised(torch.from_numpy(np.array(square)[None]).to(self._device))
         output = self._network(batch)
         logits = output.logits[0].float()
         probabilities = logits.sigmoid() if self.card.multi_label else logits.softmax(0)
@@ -85,15 +84,6 @@ class Localizer:
             coarse=None if coarse is None else coarse[0].float().cpu().numpy(),
             class_maps=maps,
         )
-
-
-def prepared(image: Image, side: int) -> Tensor:
-    """The photo as networks take it: (3, side, side) float, the ImageNet normalisation."""
-    # Pillow's bilinear filter averages where it shrinks, as the training's does.
-    small = PillowImage.fromarray(image).resize((side, side), PillowImage.Resampling.BILINEAR)
-    values = torch.from_numpy(np.asarray(small, dtype=np.float32) / 255.0)
-    mean, std = (torch.tensor(numbers) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
-    return ((values - mean) / std).permute(2, 0, 1).contiguous()
 
 
 def _stretched(maps: Tensor) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 from skimage.segmentation import slic
 
+from engine.smoothing import shrunk
 from engine.types import Image, Mask
 
 LONG_SIDE = 400  # pixels of the small copy; 512 is slower and no better
@@ -86,10 +87,7 @@ class Regions:
 
 def split_photo(image: Image) -> Regions:
     """Cut an (h, w, 3) photo into regions. Any size from 1×1."""
-    height, width = image.shape[:2]
-    scale = min(1.0, LONG_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small, _ = shrunk(image, LONG_SIDE)
     lab = cv2.cvtColor(small.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
     labels = _number(np.asarray(lab, dtype=np.float32))
     flat = labels.ravel()
@@ -101,7 +99,8 @@ def split_photo(image: Image) -> Regions:
         on_border[edge] = True
     pairs, lengths = _touching(labels, len(areas))
     contrast = np.linalg.norm(colours[pairs[:, 0]] - colours[pairs[:, 1]], axis=1)
-    return Regions((height, width), labels, areas, colours, on_border, pairs, contrast, lengths)
+    shape_hw = (image.shape[0], image.shape[1])
+    return Regions(shape_hw, labels, areas, colours, on_border, pairs, contrast, lengths)
 
 
 def _number(lab: NDArray[np.float32]) -> NDArray[np.int32]:

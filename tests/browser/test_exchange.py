@@ -101,6 +101,7 @@ def test_formats_go_out_and_come_back(
     screen.choose("export", "COCO JSON")
     expect(page.locator("#export-corners")).to_be_hidden()
     screen.export()
+    expect(page.locator("#export-result")).to_contain_text("pycocotools")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     written = tmp_path / "theirs.json"

@@ -10,8 +10,9 @@ import torch
 
 from engine.classifiers import build_classifier, save_classifier
 from engine.localizers import build
-from engine.localizers.predictor import IMAGENET_MEAN, IMAGENET_STD, Localizer, Look, prepared
+from engine.localizers.predictor import Localizer, Look
 from engine.localizers.saved import LocalizerCard, save_localizer
+from engine.localizers.views import MEAN, STANDARD_DEVIATION, normalised, resized
 from engine.options import as_dict
 from engine.pipelines import build as build_pipeline
 from engine.types import Image
@@ -72,11 +73,11 @@ def test_independent_tags_have_independent_probabilities(tmp_path: Path) -> None
 def test_the_view_is_the_whole_photo_squeezed_and_normalised() -> None:
     image = np.zeros((10, 40, 3), dtype=np.uint8)
     image[:, 20:] = 255
-    view = prepared(image, 8)
+    view = normalised(torch.from_numpy(np.array(resized(image, 8))[None]))[0]
     assert view.shape == (3, 8, 8)
     for channel in range(3):
-        black = -IMAGENET_MEAN[channel] / IMAGENET_STD[channel]
-        white = (1 - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
+        black = -MEAN[channel] / STANDARD_DEVIATION[channel]
+        white = (1 - MEAN[channel]) / STANDARD_DEVIATION[channel]
         assert view[channel, :, 0].tolist() == pytest.approx([black] * 8, abs=1e-5)
         assert view[channel, :, 7].tolist() == pytest.approx([white] * 8, abs=1e-5)
 

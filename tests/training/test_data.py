@@ -13,20 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine.errors import OptionError, TagsError
+from engine.localizers.views import MEAN, STANDARD_DEVIATION, normalised, resized
 from tests.training.runs import make_photos
 from training.batches import Plan
 from training.data import TaggedPhoto, data_hash, is_held_out, read_tagged_set
 from training.log import RunLog, read_log
 from training.photo_cache import View, prepare
-from training.transforms import (
-    MEAN,
-    STANDARD_DEVIATION,
-    Augmentation,
-    evaluation_view,
-    normalised,
-    resized,
-    training_view,
-)
+from training.transforms import Augmentation, evaluation_view, training_view
 from training.validation import average_precision
 
 NAMES = [f"photo {number}.jpg" for number in range(2000)]
