@@ -64,7 +64,16 @@ def kill_session(process: int, known_identity: str | None) -> None:
             os.killpg(process, signal.SIGKILL)
 
 
-def step_back(process: int) -> None:
+def step_back(process: int, niceness: int = NICENESS) -> None:
     """Let programs that somebody sits in front of go first."""
     with suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, process, NICENESS)
+        os.setpriority(os.PRIO_PROCESS, process, niceness)
+        if os.getsid(process) == process:
+            _step_back_as_session(process, niceness)
+
+
+def _step_back_as_session(process: int, niceness: int) -> None:
+    # Where Linux groups processes by session, niceness only counts within a group, and two groups
+    # with work to do get half the machine each, however nice the processes of one are.
+    with suppress(OSError):  # no such grouping here, or one that we may not change
+        (PROC / str(process) / "autogroup").write_text(str(niceness))

@@ -22,6 +22,7 @@ from typing import Any
 import cv2
 
 from annotator import pipeline_options, runs
+from annotator.processes import step_back
 from annotator.store import Project
 from engine import photos, pipelines
 from engine.errors import AnnotatorError, JobError, StoreError
@@ -60,7 +61,6 @@ class Beginning:
 
     pipeline: str
     options: dict[str, Any]
-    niceness: int
     threads: int  # for one network; several processes share the cores
 
 
@@ -70,7 +70,6 @@ _refusal: AnnotatorError | None = None  # why there is none
 
 def _begin(beginning: Beginning) -> None:
     global _pipeline
-    os.nice(beginning.niceness)
     cv2.setNumThreads(1)  # its pieces of work are too small to share
     _pipeline = pipelines.build(beginning.pipeline, beginning.options)
     if "torch" in sys.modules:
@@ -137,6 +136,8 @@ def work_on(
     cancelled; killing it loses nothing either.
     """
     runs.claim(project, run_id, only_waiting=only_waiting)
+    if niceness:
+        step_back(os.getpid(), niceness)  # those that it starts inherit it
     with project.read() as view:
         run = runs.get(view, run_id)
         tags = view.all_tags()
@@ -147,7 +148,7 @@ def work_on(
     status, message = runs.FAILED, "the worker stopped unexpectedly; resume it"
     try:
         options = pipeline_options.located(project, run.options)
-        beginning = Beginning(run.pipeline, options, niceness, _threads_each(processes))
+        beginning = Beginning(run.pipeline, options, _threads_each(processes))
         with _beating(project, run_id), _outcomes(tasks, beginning, processes) as outcomes:
             status = _store(project, run_id, outcomes, on_progress)
         message = ""

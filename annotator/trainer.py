@@ -1,12 +1,14 @@
 """The trainer's process: a run folder and what was asked for in, a running trainer out.
 
-It is `python -m training.wsol`, which this package starts and never imports, or the command in the
-environment variable `TAG2MASK_TRAINER`, for example one with torchrun.
+It is `python -m training.wsol` or `training.detector`, which this package starts and never imports,
+or the command in the environment variable `TAG2MASK_TRAINER` or `TAG2MASK_DETECTOR_TRAINER`, for
+example one with torchrun.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -19,25 +21,28 @@ from typing import Any
 from annotator import processes
 from annotator import training_files as files
 from annotator.store import now
+from annotator.training_kinds import DETECTOR, KINDS, LOCALIZER, TrainingKind
 from annotator.training_log import TrainingLog
-from engine.errors import JobError
+from engine.errors import FormatError, JobError
+
+logger = logging.getLogger(__name__)
 
 DESCRIBE_SECONDS = 120.0  # to load torch on a busy machine
-TRAINER = "TAG2MASK_TRAINER"
+TRAINER, DETECTOR_TRAINER = KINDS[LOCALIZER].variable, KINDS[DETECTOR].variable
 PACKAGES = Path(__file__).resolve().parent.parent  # where the trainer's package lies as well
 
 
-def presets() -> dict[str, dict[str, Any]]:
-    """Model -> preset -> its recipe and network, as the trainer itself describes them.
+def presets(kind: TrainingKind) -> dict[str, dict[str, Any]]:
+    """Model -> preset -> its recipe and network, as the kind's trainer itself describes them.
 
     Takes as long as the trainer takes to start. JobError where it does not answer.
     """
     try:
         answer = subprocess.run(
-            [*_trainer(), "--describe"],
+            [*words_of(kind), "--describe"],
             capture_output=True,
             stdin=subprocess.DEVNULL,
-            env=_environment(),
+            env=environment(),
             timeout=DESCRIBE_SECONDS,
             check=True,
         )
@@ -60,12 +65,12 @@ def launch(folder: Path, request: Mapping[str, Any], photo_folder: Path) -> None
     try:
         with (folder / files.OUTPUT).open("ab") as output:
             process = subprocess.Popen(
-                _command(folder, request, photo_folder, is_again=is_again),
+                command(folder, request, photo_folder) + ["--resume"] * is_again,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env=_environment(),
+                env=environment(),
             )
     except OSError as error:
         files.write_note(folder, files.PROCESS, note)
@@ -82,30 +87,36 @@ def _note_process(folder: Path, note: Mapping[str, Any], process: int) -> str | 
     return known
 
 
-def _command(
-    folder: Path, request: Mapping[str, Any], photo_folder: Path, *, is_again: bool
+def command(
+    folder: Path, request: Mapping[str, Any], photo_folder: Path, *, out: Path | None = None
 ) -> list[str]:
-    words = [*_trainer(), "--photos", str(photo_folder), "--tags", str(folder / files.TAGS)]
-    words += ["--out", str(folder), *request["flags"]]
+    """What starts a new training as it was asked for; ``out`` is its folder if not that one."""
+    kind = files.kind_of(request)
+    words = [*words_of(kind), "--photos", str(photo_folder), kind.data_flag]
+    words += [str(folder / kind.data), "--out", str(out or folder), *request["flags"]]
     for name in ("truth", "weights"):
         if request.get(name) is not None:
             words += [f"--{name}", request[name]]
-    words += request["passed_on"]
-    return [*words, "--resume"] if is_again else words
+    return words + request["passed_on"]
 
 
-def _trainer() -> list[str]:
-    own = os.environ.get(TRAINER)
+def words_of(kind: TrainingKind) -> list[str]:
+    """The trainer's own command, without flags."""
+    own = os.environ.get(kind.variable)
     # -P: a folder called "training" where we were started is not the trainer's package.
-    return shlex.split(own) if own else [sys.executable, "-P", "-m", "training.wsol"]
+    return shlex.split(own) if own else [sys.executable, "-P", "-m", kind.module]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Of a process of ours: it finds our packages wherever it is started, and prints at once."""
     paths = [*filter(None, [os.environ.get("PYTHONPATH")]), str(PACKAGES)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def _collect(folder: Path, process: subprocess.Popen[bytes], known: str | None) -> None:
     code = process.wait()
-    if folder.is_dir():
+    try:
         files.write_note(folder, files.EXIT, {"code": code, "identity": known})
+    except FormatError as error:
+        # The folder was moved or deleted meanwhile; the log alone then tells how it ended.
+        logger.info("nobody is told that the trainer ended with code %s: %s", code, error)
