@@ -1,7 +1,7 @@
 """One safetensors file that says itself what it holds: tensors, and a JSON card in its header.
 
-The card lies under the metadata key "tag2mask", and its "kind" tells localizers from classifiers.
-Reading a card loads neither torch nor the tensors.
+The card lies under the metadata key "tag2mask", and its "kind" tells localizers, classifiers and
+detectors apart. Reading a card loads neither torch nor the tensors.
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ def read_card(path: Path, *, kind: str) -> dict[str, Any]:
 
     WeightsError where the file is missing, broken, not one of ours, or of another kind.
     """
+    found, card = read_any_card(path)
+    if found != kind:
+        raise WeightsError(f"{path} holds a {found}, not a {kind}; name another file.")
+    return card
+
+
+def read_any_card(path: Path) -> tuple[str, dict[str, Any]]:
+    """The kind of the file and its card; WeightsError where it is missing, broken or not ours."""
     if not path.is_file():
         raise WeightsError(f"There is no file {path}; train one, or name another one.")
     try:
@@ -73,10 +81,7 @@ def read_card(path: Path, *, kind: str) -> dict[str, Any]:
             f"{path} does not say which network it is for, so it was not made by this program; "
             f"name a model.safetensors of a training run."
         )
-    found = card.pop("kind")
-    if found != kind:
-        raise WeightsError(f"{path} holds a {found}, not a {kind}; name another file.")
-    return card
+    return str(card.pop("kind")), card
 
 
 def load_into(network: nn.Module, path: Path) -> None:

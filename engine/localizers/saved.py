@@ -47,7 +47,7 @@ def read_card(path: Path) -> LocalizerCard:
 
     WeightsError where the file is missing, broken, not a localizer or of an unknown architecture.
     """
-    return _card_of(path, weight_files.read_card(Path(path), kind=KIND))
+    return card_of(path, weight_files.read_card(Path(path), kind=KIND))
 
 
 def load_localizer(path: Path, device: str = "cpu") -> tuple[nn.Module, LocalizerCard]:
@@ -62,7 +62,8 @@ def load_localizer(path: Path, device: str = "cpu") -> tuple[nn.Module, Localize
     return network.eval().to(device), card
 
 
-def _card_of(path: Path, values: Mapping[str, Any]) -> LocalizerCard:
+def card_of(path: Path, values: Mapping[str, Any]) -> LocalizerCard:
+    """The card of what was read from the header of the file; WeightsError as in `read_card`."""
     known = {field.name for field in dataclasses.fields(LocalizerCard)}
     required = known - {"metrics", "training"}
     kinds = {"arch": str, "options": dict, "classes": list, "image_size": int, "multi_label": bool}
