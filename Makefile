@@ -7,6 +7,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Several processes with a thread each: threads that share a core wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 run: .venv/installed
 	$(BIN)/annotator sample sample-project
@@ -16,7 +18,7 @@ check: .venv/installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(PYTEST)
 
 check-slow: .venv/installed-for-tests
 	$(BIN)/pytest -m slow
@@ -36,7 +38,7 @@ format: .venv/installed-for-tests
 	$(BIN)/ruff check --fix .
 
 test: .venv/installed-for-tests
-	$(BIN)/pytest
+	$(PYTEST)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
