@@ -7,10 +7,11 @@ so a run that goes on after a kill, or on more processes, sees what it would hav
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from training.photo_cache import PhotoCache
 from training.transforms import Augmentation, training_view
 
 AHEAD = 2  # batches a thread
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,14 @@ def batches(
         ]
         return Batch(torch.from_numpy(np.stack(views)), torch.from_numpy(targets[numbers]))
 
-    waiting: deque[Future[Batch]] = deque()
+    return ahead(make, first_step=first_step, last_step=last_step, workers=workers)
+
+
+def ahead(
+    make: Callable[[int], Made], *, first_step: int, last_step: int, workers: int
+) -> Generator[Made, None, None]:
+    """What ``make`` makes of each step from first to before last, in threads that go ahead."""
+    waiting: deque[Future[Made]] = deque()
     following = first_step
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         try:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
 from engine.errors import JobError
 
@@ -30,15 +29,25 @@ class Progress:
     kept_metrics: dict[str, Any] = field(default_factory=dict)  # of the network that was kept
     kept_epoch: int = 0  # 0: none yet
     closed_epochs: int = 0  # validated and kept, from 1
+    finished: bool = False  # before its last epoch, because nothing got better
+
+
+class Kept(Protocol):
+    """What else a training needs to go on: its state is numbers, text and tensors."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
+        """Be as when the state was taken."""
 
 
 def save_state(
-    folder: Path, network: nn.Module, optimiser: Optimizer, progress: Progress, *, fingerprint: str
+    folder: Path, kept: Mapping[str, Kept], progress: Progress, *, fingerprint: str
 ) -> None:
     """Replace the folder's state; a kill at any moment leaves the old or the new one."""
     content = {
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        **{name: one.state_dict() for name, one in kept.items()},
         "progress": vars(progress).copy(),
         "fingerprint": fingerprint,
     }
@@ -50,10 +59,8 @@ def save_state(
     os.replace(beside, folder / NAME)
 
 
-def load_state(
-    folder: Path, network: nn.Module, optimiser: Optimizer, *, fingerprint: str
-) -> Progress:
-    """Fill network and optimiser in place; the beginning where there is no state yet.
+def load_state(folder: Path, kept: Mapping[str, Kept], *, fingerprint: str) -> Progress:
+    """Fill what is kept in place; the beginning where there is no state yet.
 
     JobError where the file is broken, or belongs to other photos, tags or settings.
     """
@@ -67,8 +74,8 @@ def load_state(
                 f"{os.fspath(path)!r} belongs to other photos, tags or settings;"
                 " start in a new folder, or with those it was begun with"
             )
-        network.load_state_dict(content["network"])
-        optimiser.load_state_dict(content["optimiser"])
+        for name, one in kept.items():
+            one.load_state_dict(content[name])
         return Progress(**content["progress"])
     except (OSError, RuntimeError, pickle.UnpicklingError, LookupError, EOFError) as error:
         raise JobError(

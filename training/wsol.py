@@ -10,37 +10,32 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from engine.errors import AnnotatorError, JobError
+from engine.errors import AnnotatorError
 from engine.localizers.saved import LocalizerCard, save_localizer
 from engine.options import as_dict
-from exports.whole_files import write_whole
 from training.batches import Plan, batches
 from training.beginnings import make_network
 from training.endings import EndingTold, stop_signals
+from training.localizer_steps import LocalizerTraining
 from training.log import Event, RunLog
-from training.loop import Hooks, Stopped, Training, run
+from training.loop import Hooks, Stopped, run
 from training.optimiser import make_optimiser
 from training.processes import ProcessGroup, joined
 from training.reading import ReadData, discard_pixels, read_data
+from training.run_folder import LOG, MODEL, STOPPED, claim, fingerprint
 from training.settings import Settings, parse, presets_as_json
 from training.state import NAME as STATE
-from training.state import Progress, load_state, save_state
+from training.state import Kept, Progress, load_state, save_state
 from training.validation import BoxRule, validate
-
-MODEL = "model.safetensors"
-LOG = "log.jsonl"
-SETTINGS = "settings.json"
-STOPPED = 3
 
 
 def train(settings: Settings, *, on_event: Callable[[Event], None] | None = None) -> Path:
@@ -54,7 +49,7 @@ def train(settings: Settings, *, on_event: Callable[[Event], None] | None = None
     if settings.machine.threads:
         torch.set_num_threads(settings.machine.threads)
     with stop_signals() as stop_asked, joined(settings.machine.device) as group:
-        _claim(settings, group)
+        claim(settings.out, settings.as_dict(), resume=settings.resume, group=group)
         log = RunLog(settings.out / LOG if group.leads else None, on_event)
         progress = Progress()
         with EndingTold(log, progress):
@@ -72,12 +67,13 @@ def _train(
     machine = settings.machine
     data = read_data(settings, group, lambda: _check(stop_asked))
     training = _training(settings, data, group, stop_asked)
-    fingerprint = _fingerprint(settings, data)
-    found = load_state(settings.out, training.network, training.optimiser, fingerprint=fingerprint)
+    mark = _fingerprint(settings, data)
+    kept: dict[str, Kept] = {"network": training.network, "optimiser": training.optimiser}
+    found = load_state(settings.out, kept, fingerprint=mark)
     vars(progress).update(vars(found))
     _log_start(log, settings, data, training, progress)
     hooks = Hooks(
-        save=functools.partial(_save, settings, training, fingerprint),
+        save=lambda progress: _save(settings, training, kept, mark, progress),
         close_epoch=functools.partial(_close_epoch, settings, data, training, log),
     )
     made = batches(
@@ -108,7 +104,7 @@ def _train(
 
 def _training(
     settings: Settings, data: ReadData, group: ProcessGroup, stop_asked: Callable[[], bool]
-) -> Training:
+) -> LocalizerTraining:
     recipe = settings.recipe
     plan = Plan.fitting(
         len(data.training),
@@ -120,7 +116,7 @@ def _training(
     goes_on = (settings.out / STATE).exists()
     network = make_network(settings, data.tagged.classes, goes_on=goes_on, device=group.device)
     fast: list[str] = getattr(network, "fast_parameters", list)()
-    return Training(
+    return LocalizerTraining(
         network=network,
         optimiser=make_optimiser(network, recipe, fast_parameters=frozenset(fast)),
         recipe=recipe,
@@ -130,25 +126,6 @@ def _training(
         amp=settings.machine.amp and group.device.type == "cuda",
         stop_asked=stop_asked,
     )
-
-
-def _claim(settings: Settings, group: ProcessGroup) -> None:
-    """Make the run's folder and write the settings it begins with; JobError where it is taken."""
-    out = settings.out
-    if group.leads:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise JobError(f"cannot make folder {os.fspath(out)!r}: {error.strerror}") from error
-        if not settings.resume and any((out / name).exists() for name in (STATE, MODEL)):
-            raise JobError(
-                f"{os.fspath(out)!r} holds a training already;"
-                " go on with --resume, or choose a new folder"
-            )
-        if not settings.resume or not (out / SETTINGS).exists():
-            text = json.dumps(settings.as_dict(), ensure_ascii=False, indent=2)
-            write_whole(out / SETTINGS, text + "\n")
-    group.wait()
 
 
 def _fingerprint(settings: Settings, data: ReadData) -> str:
@@ -164,12 +141,11 @@ def _fingerprint(settings: Settings, data: ReadData) -> str:
         "multi_label": data.tagged.multi_label,
         "data": data.hash,
     }
-    text = json.dumps(decisive, sort_keys=True)
-    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
+    return fingerprint(decisive)
 
 
 def _log_start(
-    log: RunLog, settings: Settings, data: ReadData, training: Training, progress: Progress
+    log: RunLog, settings: Settings, data: ReadData, training: LocalizerTraining, progress: Progress
 ) -> None:
     tagged = data.tagged
     log.write(
@@ -192,21 +168,21 @@ def _log_start(
     )
 
 
-def _save(settings: Settings, training: Training, fingerprint: str, progress: Progress) -> None:
+def _save(
+    settings: Settings,
+    training: LocalizerTraining,
+    kept: Mapping[str, Kept],
+    mark: str,
+    progress: Progress,
+) -> None:
     if training.group.leads:
-        save_state(
-            settings.out,
-            training.network,
-            training.optimiser,
-            progress,
-            fingerprint=fingerprint,
-        )
+        save_state(settings.out, kept, progress, fingerprint=mark)
 
 
 def _close_epoch(
     settings: Settings,
     data: ReadData,
-    training: Training,
+    training: LocalizerTraining,
     log: RunLog,
     progress: Progress,
     epoch: int,

@@ -9,9 +9,10 @@ from typing import Any
 
 from benchmarks.wsol.plan import Budget, Run, network_of, recipe_of
 from training.log import Event, read_log
+from training.run_folder import LOG, MODEL
 from training.settings import Machine, settings_for
 from training.state import NAME as STATE
-from training.wsol import LOG, MODEL, train
+from training.wsol import train
 
 
 def trained(

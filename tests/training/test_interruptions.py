@@ -16,8 +16,9 @@ from tests.training.runs import flags, sixteen_photos, start, tiny
 from tests.training.test_runs import assert_same_weights, of_kind
 from training.log import Event, read_log
 from training.loop import Stopped
+from training.run_folder import STOPPED
 from training.state import NAME as STATE
-from training.wsol import STOPPED, main, train
+from training.wsol import main, train
 
 # Kills itself with -9 when the given step is logged, before that step is saved.
 KILLED_AT = """

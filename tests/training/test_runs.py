@@ -14,7 +14,7 @@ from engine.localizers.saved import load_localizer, read_card
 from exports.coco import write_coco
 from tests.builders import make_image, make_instance
 from tests.training.runs import make_photos, sixteen_photos, tiny
-from training import loop
+from training import localizer_steps
 from training.log import Event, read_log
 from training.loop import NonFiniteLoss
 from training.wsol import main, train
@@ -186,7 +186,7 @@ def test_localisation_is_judged_where_the_truth_is_known(tmp_path: Path) -> None
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_term(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop.localizer_loss
+    real = localizer_steps.localizer_loss
     calls = 0
 
     def breaks(*args: object, **kwargs: object) -> object:
@@ -197,7 +197,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_term(
             loss.terms["edge"] = loss.terms["edge"] * math.nan
         return loss
 
-    monkeypatch.setattr(loop, "localizer_loss", breaks)
+    monkeypatch.setattr(localizer_steps, "localizer_loss", breaks)
     out = tmp_path / "run"
     with pytest.raises(NonFiniteLoss, match="step 6 edge is nan") as caught:
         train(tiny(photos, out))
