@@ -15,23 +15,30 @@ from typing import Any
 from annotator import exporting, importing, intake
 from annotator.answers import answer, first, opened, progress_bar
 from annotator.commands import actor
+from annotator.labelstudio import flags
 from engine.errors import FormatError, OptionError
 from engine.options import add_arguments, flag_of
 from exports.choices import Choices
-from exports.formats import FORMATS
+from exports.formats import NoOptions, formats_to_read, formats_to_write
 
+SERVER_FORMAT = "labelstudio"  # the one that may go to a server
 TAGS = "tags"  # read by `annotator.intake`: tags are no instances
+_WRITING = {name: kind.options for name, kind in formats_to_write().items()}
+_READING = {name: kind.read_options for name, kind in formats_to_read().items()}
 
 
 def add_export_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of `annotator export`."""
     command.add_argument("format", choices=exporting.FORMATS, help="file format")
-    command.add_argument("out", type=Path, metavar="OUT", help="file or new folder to write")
+    command.add_argument(
+        "out", type=Path, metavar="OUT", nargs="?", help="file or new folder to write"
+    )
     command.add_argument(
         "--status",
         action="append",
         choices=exporting.STATUS_CHOICES,
-        help="which instances; may be given several times (default: curated)",
+        help="which instances; may be given several times (default: curated; to a server: curated "
+        "and proposed)",
     )
     command.add_argument(
         "--class",
@@ -56,7 +63,9 @@ def add_export_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="say what would be written and lost, write nothing"
     )
-    _add_format_options(command, exporting.FORMATS)
+    _add_format_options(command, _WRITING)
+    server = command.add_argument_group(f"{SERVER_FORMAT}, to a server instead of a file")
+    flags.add_server_arguments(server)
 
 
 def add_import_arguments(command: argparse.ArgumentParser) -> None:
@@ -80,20 +89,24 @@ def add_import_arguments(command: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="names in the file are relative to this folder; may be given several times",
     )
-    _add_format_options(command, importing.FORMATS)
+    _add_format_options(command, _READING)
 
 
 def run_export(arguments: argparse.Namespace) -> bool:
     """`annotator export`."""
+    _check_target(arguments)
+    default = ["curated"] if arguments.url is None else list(flags.PUSHED)
     choices = Choices(
-        statuses=exporting.choose_statuses(arguments.status or ["curated"]),
+        statuses=exporting.choose_statuses(arguments.status or default),
         classes=tuple(arguments.classes or ()),
         splits=tuple(arguments.split or ()),
         min_score=arguments.min_score,
         val_share=arguments.val_share,
         seed=arguments.seed,
     )
-    options = _format_options(arguments)
+    options = _format_options(arguments, _WRITING)
+    if arguments.url is not None and not arguments.dry_run:
+        return flags.push_from_export(arguments, choices)
     with opened(arguments.project) as project:
         planned = exporting.plan(project, arguments.format, choices=choices, options=options)
     if arguments.dry_run:
@@ -112,9 +125,28 @@ def run_export(arguments: argparse.Namespace) -> bool:
     return planned.selection.unclassed == 0
 
 
+def _check_target(arguments: argparse.Namespace) -> None:
+    """A file or a server, and nothing that belongs to the other one; OptionError else."""
+    if arguments.url is None:
+        for name, flag in flags.SERVER_FLAGS.items():
+            if getattr(arguments, name) is not None:
+                raise OptionError(f"{flag} is about a server; say which one with --url")
+        if arguments.out is None and not arguments.dry_run:
+            raise OptionError("say where to write: annotator export DIR FORMAT OUT")
+        return
+    if arguments.format != SERVER_FORMAT:
+        raise OptionError(
+            f"only the format {SERVER_FORMAT} goes to a server, got {arguments.format!r} with --url"
+        )
+    if arguments.out is not None:
+        raise OptionError(f"with --url no file is written; leave out {str(arguments.out)!r}")
+    if "photo_base" in arguments:
+        raise OptionError("--photo-base is for files; say --photos ADDRESS to a server")
+
+
 def run_import(arguments: argparse.Namespace) -> bool:
     """`annotator import`."""
-    options = _format_options(arguments)
+    options = _format_options(arguments, _READING)
     if arguments.format == TAGS:
         return _import_tags(arguments)
     with opened(arguments.project) as project, progress_bar(quiet=arguments.json) as progress:
@@ -156,22 +188,25 @@ def _import_tags(arguments: argparse.Namespace) -> bool:
     return not report.tag_problems
 
 
-def _add_format_options(command: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
+def _add_format_options(
+    command: argparse.ArgumentParser, by_format: Mapping[str, type[Any]]
+) -> None:
     """A group of flags for each class of options; formats may share one."""
     by_class: dict[type[Any], list[str]] = {}
-    for name in names:
-        if fields(FORMATS[name].options):
-            by_class.setdefault(FORMATS[name].options, []).append(name)
+    for name, options in by_format.items():
+        if fields(options):
+            by_class.setdefault(options, []).append(name)
     for options, users in by_class.items():
         add_arguments(command.add_argument_group(f"options of {', '.join(users)}"), options)
 
 
-def _format_options(arguments: argparse.Namespace) -> Mapping[str, Any]:
+def _format_options(
+    arguments: argparse.Namespace, by_format: Mapping[str, type[Any]]
+) -> Mapping[str, Any]:
     """The options of the chosen format that were given; OptionError for those of another."""
     given = vars(arguments)
-    chosen = FORMATS[arguments.format].options if arguments.format in FORMATS else None
-    own = {one.name for one in fields(chosen)} if chosen is not None else set()
-    every = {one.name for kind in FORMATS.values() for one in fields(kind.options)}
+    own = {one.name for one in fields(by_format.get(arguments.format, NoOptions))}
+    every = {one.name for kind in by_format.values() for one in fields(kind)}
     for name in sorted((every - own) & given.keys()):
         raise OptionError(
             f"{flag_of(name)} is not an option of the format '{arguments.format}'; leave it out"

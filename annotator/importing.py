@@ -139,7 +139,7 @@ def _reader(format_name: str, options: Mapping[str, Any] | None) -> tuple[Read, 
     kind = formats_to_read().get(format_name)
     if kind is None or kind.read is None:
         raise OptionError(f"format '{format_name}' is unknown; choose from {', '.join(FORMATS)}")
-    return kind.read, from_dict(kind.options, options or {})
+    return kind.read, from_dict(kind.read_options, options or {})
 
 
 def _counted(merges: Sequence[tuple[Photo, Merge]]) -> dict[str, Any]:

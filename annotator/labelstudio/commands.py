@@ -15,7 +15,7 @@ from annotator.answers import answer, first, opened, progress_bar
 from annotator.exporting import choose_statuses
 from annotator.labelstudio.addresses import UPLOAD, photo_source
 from annotator.labelstudio.client import TESTED, Client, Waiting
-from annotator.labelstudio.flags import TOKEN_VARIABLE
+from annotator.labelstudio.flags import PUSHED, TOKEN_VARIABLE
 from annotator.labelstudio.pull import PullChoices, PullReport, pull
 from annotator.labelstudio.push import OnProgress, PushChoices, PushReport, push
 from annotator.labelstudio.remote import Remote
@@ -32,14 +32,11 @@ from exports.label_studio_files import (
 )
 from exports.verify import compare
 
-DEFAULT_STATUSES = ("curated", "proposed")
-
-
 # -- to and from a server ------------------------------------------------------------------------
 
 
-def run_push(arguments: argparse.Namespace) -> bool:
-    """Send what is new or changed."""
+def run_push(arguments: argparse.Namespace, chosen: Choices | None = None) -> bool:
+    """Send what is new or changed of what was chosen, by default all of some statuses."""
     with opened(arguments.project) as project, _remote(arguments) as remote:
         source = photo_source(
             project, arguments.photos or UPLOAD, document_root=arguments.document_root
@@ -48,7 +45,7 @@ def run_push(arguments: argparse.Namespace) -> bool:
             title=_title(arguments, project), options=from_arguments(LabelStudioOptions, arguments)
         )
         with _progress(arguments) as show:
-            selection = _selection(arguments, project)
+            selection = _selection(project, chosen or _choices(arguments))
             report = push(project, remote, selection, choices, source, on_progress=show)
     answer(arguments, asdict(report), _push_text(report))
     return report.is_complete
@@ -99,11 +96,14 @@ def _title(arguments: argparse.Namespace, project: Project) -> str:
         return str(view.setting("name", "")) or project.folder.name
 
 
-def _selection(arguments: argparse.Namespace, project: Project) -> Selection:
-    statuses = choose_statuses(arguments.status or list(DEFAULT_STATUSES))
+def _choices(arguments: argparse.Namespace) -> Choices:
+    return Choices(statuses=choose_statuses(arguments.status or list(PUSHED)))
+
+
+def _selection(project: Project, choices: Choices) -> Selection:
     with project.read() as view:
         categories = list(view.category_names().items())
-        return select(view.labeled(statuses), categories, Choices(statuses=statuses))
+        return select(view.labeled(choices.statuses), categories, choices)
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def run_file(arguments: argparse.Namespace) -> bool:
     base = {} if arguments.photos is None else {"photo_base": arguments.photos}
     options = LabelStudioFileOptions(masks=chosen.masks, boxes=chosen.boxes, **base)
     with opened(arguments.project) as project:
-        selection = _selection(arguments, project)
+        selection = _selection(project, _choices(arguments))
         held = hold_label_studio(selection.images, options)
         write_label_studio(arguments.out, held.images, selection.classes, options)
     seen = seen_in_label_studio(arguments.out)

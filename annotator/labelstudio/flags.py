@@ -1,4 +1,7 @@
-"""The flags of `annotator labelstudio`, and the way to what it does: nothing slow is imported."""
+"""The flags of `annotator labelstudio`, and the way to what it does: nothing slow is imported.
+
+`annotator export DIR labelstudio --url …` shares those that are about the server.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,19 @@ import argparse
 from pathlib import Path
 
 from annotator.exporting import STATUS_CHOICES
-from engine.options import add_arguments
+from engine.options import ArgumentSink, add_arguments
+from exports.choices import Choices
 from exports.label_studio import LabelStudioOptions
 
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"
+PUSHED = ("curated", "proposed")  # statuses, where none is asked for
+SERVER_FLAGS = {
+    "token": "--token",
+    "title": "--project",
+    "photos": "--photos",
+    "document_root": "--document-root",
+}
+"""What only makes sense with a server: place in the arguments, and flag."""
 
 
 def add_labelstudio_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +47,10 @@ def add_labelstudio_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--add-classes", action="store_true", help="pull: labels not known here become classes"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the server is and how it gets the photos."""
+def add_server_arguments(parser: ArgumentSink) -> None:
+    """Where the server is, how to get in, and how it gets the photos."""
     parser.add_argument("--url", help="address of the server, like http://localhost:8080")
     parser.add_argument(
         "--token",
@@ -65,6 +76,14 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="LOCAL_FILES_DOCUMENT_ROOT of the server",
     )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def push_from_export(arguments: argparse.Namespace, choices: Choices) -> bool:
+    """`annotator export DIR labelstudio --url …`."""
+    from annotator.labelstudio import commands  # as below
+
+    return commands.run_push(arguments, choices)
 
 
 def run_labelstudio(arguments: argparse.Namespace) -> bool:

@@ -35,11 +35,15 @@ class VocFields:
         choice.change(self._shown, choice, row, show_progress="hidden")
 
     def _shown(self, title: str) -> Any:
-        return gr.Row(visible=FORMATS[self._titles[title]].options is VocOptions)
+        return gr.Row(visible=_has_corners(self._titles[title]))
 
     @staticmethod
     def read(name: str, values: Sequence[Any]) -> dict[str, Any]:
         """The options of the format from the values of the components; none for other formats."""
-        if FORMATS[name].options is not VocOptions:
+        if not _has_corners(name):
             return {}
         return {"corners": CORNERS[values[0]], "whole_pixels": bool(values[1])}
+
+
+def _has_corners(name: str) -> bool:
+    return VocOptions in (FORMATS[name].options, FORMATS[name].read_options)

@@ -104,7 +104,7 @@ def read(path: Path, name: str, photos: KnownPhotos | None = None, **options: An
     """Read the format."""
     kind = FORMATS[name]
     assert kind.read is not None
-    return kind.read(path, photos, kind.options(**options))
+    return kind.read(path, photos, kind.read_options(**options))
 
 
 PHOTOS = KnownPhotos({"s/a.jpg": (40, 30), "b.jpg": (20, 10)})

@@ -60,7 +60,7 @@ def test_inclusive_corners_come_back_too(images: tuple[LabeledImage, ...]) -> No
     assert_round_trip("voc", images, corners="inclusive")
 
 
-@pytest.mark.parametrize("name", ["coco", "yolo-seg", "png"])
+@pytest.mark.parametrize("name", ["coco", "yolo-seg", "png", "labelstudio"])
 @given(images=photo_sets(boxes_too=False, most=1))
 @settings(max_examples=25)
 def test_masks_are_held_pixel_by_pixel(name: str, images: tuple[LabeledImage, ...]) -> None:
@@ -114,6 +114,7 @@ def test_what_is_lost_is_counted_and_named(name: str, tmp_path: Path) -> None:
         lost
         == {
             "coco": {},
+            "labelstudio": {},
             "voc": score | {"masks are not written": (3, (ring, parts, square))},
             "yolo": score
             | {"masks are not written; yolo-seg writes them": (3, (ring, parts, square))},
@@ -185,7 +186,7 @@ def test_a_photo_name_that_a_line_cannot_hold_is_refused(
         written(tmp_path / "out", name, selected(make_image(file_name=bad)))
 
 
-@pytest.mark.parametrize("name", ["voc", "yolo", "yolo-seg", "png"])
+@pytest.mark.parametrize("name", ["voc", "yolo", "yolo-seg", "png", "labelstudio"])
 def test_a_change_of_the_files_is_found_by_reading_back(name: str, tmp_path: Path) -> None:
     image = make_image(make_instance(PIXEL, id=1), make_instance(RING, id=2))
     path = tmp_path / "out"

@@ -68,6 +68,60 @@ def test_mistakes_are_one_line(
     assert error.count("\n") == 1
 
 
+def test_an_export_may_go_to_a_server(
+    filled: Project, fake: FakeLabelStudio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", str(filled.folder), "labelstudio", "--url", fake.url, "--json"]
+    assert main([*words, "--dry-run"]) == DONE
+    assert json.loads(capsys.readouterr().out)["instances"] == 4
+    assert fake.requests == []
+    assert main([*words, "--class", "dog", "--project", "dogs"]) == DONE
+    assert json.loads(capsys.readouterr().out)["sent"] == 4
+    (project,) = fake.state.projects.values()
+    assert project["title"] == "dogs"
+    assert "cat" not in project["label_config"]
+    results = [one for task in fake.tasks for one in task["annotations"] + task["predictions"]]
+    assert len(results) == 3  # two proposals and a box, and nothing of the cat
+    assert main([*words, "--class", "dog", "--project", "dogs", "--status", "curated"]) == DONE
+    assert json.loads(capsys.readouterr().out)["updated"] == 2
+    assert [one["predictions"] for one in fake.tasks] == [[]] * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["coco", "--url", "http://127.0.0.1:1"], "only the format labelstudio"),
+        (["labelstudio", "out", "--url", "http://127.0.0.1:1"], "leave out 'out'"),
+        (["labelstudio", "--url", "http://127.0.0.1:1", "--photo-base", "x"], "--photos ADDRESS"),
+        (["labelstudio", "out", "--photos", "local"], "--photos is about a server"),
+        (["coco", "out", "--token", "secret"], "--token is about a server"),
+        (["coco"], "say where to write"),
+        (["labelstudio", "--url", "http://127.0.0.1:1"], "no Label Studio answers"),
+    ],
+)
+def test_an_export_goes_to_a_file_or_to_a_server(
+    filled: Project, words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(filled.folder), *words]) == ERROR
+    error = capsys.readouterr().err
+    assert text in error
+    assert error.count("\n") == 1
+    assert "secret" not in error
+
+
+def test_an_export_to_a_folder_comes_back_by_import(
+    filled: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    words = ["export", str(filled.folder), "labelstudio", out, "--status", "all"]
+    assert main([*words, "--masks", "bitmask", "--photo-base", "https://p.example/"]) == DONE
+    assert "read back by label-studio-sdk: 4 photos, 4 instances" in capsys.readouterr().out
+    assert "https://p.example/" in (tmp_path / "out" / "tasks-001.json").read_text()
+    assert main(["import", str(filled.folder), "labelstudio", out, "--json"]) == DONE
+    report = json.loads(capsys.readouterr().out)
+    assert (report["instances"], report["added"], report["known"]) == (4, 0, 4)
+
+
 def test_without_a_token_and_nobody_to_ask_it_says_so(
     filled: Project,
     fake: FakeLabelStudio,
