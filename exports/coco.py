@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -42,12 +42,15 @@ def write_coco(
     description: str = "",
     version: str = "1.0",
     statuses: Iterable[Status] = CURATED,
+    more_info: Mapping[str, Any] | None = None,
+    more_of: Callable[[LabeledImage], Mapping[str, Any]] = lambda image: {},
 ) -> None:
     """Write all images, and of their instances those with one of the statuses.
 
     ``categories`` are (id, name) in the project's order, all of them. Image and instance ids are
-    kept; instances without one are numbered after the highest. FormatError, and nothing written,
-    where ids, names, classes or masks are not fit for the format.
+    kept; instances without one are numbered after the highest. ``more_info`` and ``more_of`` are
+    further keys of the file and of each image. FormatError, and nothing written, where ids, names,
+    classes or masks are not fit for the format.
     """
     images = list(images)
     _check_images(images)
@@ -58,10 +61,11 @@ def write_coco(
         "version": version,
         "contributor": "",
         "date_created": date_created,
+        **(more_info or {}),
     }
     sections: dict[str, Iterable[dict[str, Any]]] = {
         "licenses": [{"id": 1, "name": "unknown", "url": ""}],
-        "images": (_image_entry(image) for image in images),
+        "images": ({**_image_entry(image), **more_of(image)} for image in images),
         "annotations": (
             annotation_entry(annotation, ids_of) for annotation in chosen(images, statuses=statuses)
         ),
@@ -73,7 +77,7 @@ def write_coco(
 
 
 def _pieces(
-    info: dict[str, str], sections: Mapping[str, Iterable[dict[str, Any]]]
+    info: dict[str, Any], sections: Mapping[str, Iterable[dict[str, Any]]]
 ) -> Iterator[str]:
     """The file entry by entry: all of them together can be larger than the memory."""
     yield f'{{"info": {_json(info)}'
@@ -134,20 +138,30 @@ def read_coco(
     the file is no COCO, or speaks of an unknown image or class.
     """
     try:
-        content = _content(path)
-        names = {
-            _field(entry, "id", int): _field(entry, "name", str)
-            for entry in _section(content, "categories")
-        }
-        notes: list[str] = []
-        blank = _read_images(_section(content, "images"), photos, notes)
-        entries = _section(content, "annotations")
-        if photos is not None:
-            entries = _with_known_parents(entries, blank, names, notes)
-        known = {"status": status, "source": Source(Path(path).name)}
-        images, more = _with_annotations(blank, names, entries, known)
+        return coco_of(read_json(path), name=Path(path).name, status=status, photos=photos)
     except FormatError as error:
         raise FormatError(f"COCO file {os.fspath(path)!r}: {error}") from error
+
+
+def coco_of(
+    content: dict[str, Any],
+    *,
+    name: str,
+    status: Status = Status.ACCEPTED,
+    photos: KnownPhotos | None = None,
+) -> CocoFile:
+    """What `read_coco` makes of a file's content; ``name`` is the source of its instances."""
+    names = {
+        _field(entry, "id", int): _field(entry, "name", str)
+        for entry in _section(content, "categories")
+    }
+    notes: list[str] = []
+    blank = _read_images(_section(content, "images"), photos, notes)
+    entries = _section(content, "annotations")
+    if photos is not None:
+        entries = _with_known_parents(entries, blank, names, notes)
+    known = {"status": status, "source": Source(name)}
+    images, more = _with_annotations(blank, names, entries, known)
     return CocoFile(images, tuple(names.items()), (*notes, *more))
 
 
@@ -191,7 +205,8 @@ def _check_images(images: Sequence[LabeledImage]) -> None:
         names.add(image.file_name)
 
 
-def _content(path: Path | str) -> dict[str, Any]:
+def read_json(path: Path | str) -> dict[str, Any]:
+    """The object that a JSON file holds; FormatError, which does not name the file, else."""
     try:
         content = json.loads(Path(path).read_bytes())
     except OSError as error:
