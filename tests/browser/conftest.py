@@ -67,6 +67,14 @@ class Server:
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
+        try:
+            self._wait()
+        except BaseException:  # a time limit of the test as well: nothing must stay behind
+            self.kill()
+            raise
+
+    def _wait(self) -> None:
+        assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -37,7 +37,13 @@ def install(folder: Path) -> Path:
         venv.create(home, with_pip=True)
         requirement = f"label-studio=={VERSION}"
         pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", requirement]
-        subprocess.run(pip, check=True)
+        try:
+            subprocess.run(pip, check=True)
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(
+                f"{requirement} could not be installed into {home}: what pip said stands above. "
+                "The checks against a real Label Studio need it, and the way to a package index."
+            ) from error
         ready.touch()
     return program
 
@@ -81,6 +87,14 @@ class RealLabelStudio:
             self.process = subprocess.Popen(
                 command, env=self._environment(), stdout=log, stderr=log, start_new_session=True
             )
+        try:
+            self._wait()
+        except BaseException:  # a time limit of the test as well: nothing must stay behind
+            self.kill()
+            raise
+
+    def _wait(self) -> None:
+        assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -88,7 +102,6 @@ class RealLabelStudio:
             if self._answers():
                 return
             time.sleep(0.3)
-        self.kill()
         raise AssertionError(f"no answer within {START_SECONDS} s: {self.log.read_text()[-2000:]}")
 
     def kill(self) -> None:

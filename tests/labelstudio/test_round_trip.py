@@ -32,7 +32,7 @@ from tests.builders import make_instance
 from tests.conftest import save_scene
 from tests.labelstudio.server import ACCOUNT, PASSWORD, RealLabelStudio
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.labelstudio, pytest.mark.slow]
 
 PHOTOS = 20
 WIDTH, HEIGHT = 320, 240
