@@ -1,0 +1,64 @@
+"""What may be called background on a photo that nobody looked at in full.
+
+On a complete photo everything unmarked is background. On an incomplete one an unmarked place may
+hold an object that waits for its review, so only two kinds of places are known:
+
+* where a person refused an object of a class, there is none of that class;
+* a box that overlaps a curated one by 0.1 to 0.5 lies wrong, whatever else is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+Target = dict[str, Tensor]
+"""As torchvision's, with ``boxes`` (n, 4) and ``labels`` (n,), and beyond that
+
+* ``ids`` (n,): the store's; ``curated`` (n,) bool: false for pseudo labels;
+* ``has_mask`` (n,) bool; where false, the row of ``masks`` is empty and means nothing;
+* ``refused_boxes`` (m, 4) in shares of the photo, since torchvision resizes only ``boxes``;
+* ``refused_labels`` (m,); ``complete``: one bool.
+"""
+
+SAME_PLACE = 0.5  # IoU with a refused box from which on it is meant
+BESIDE = 0.1  # IoU with a curated box from which on a place is about that object
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Of each box, what is known beyond the matches."""
+
+    refused: Tensor  # (boxes, classes + 1) bool: it is none of these
+    beside: Tensor  # (boxes,) bool: about a curated object, and too far off
+
+
+def known_of(boxes: Tensor, target: Target, *, size_hw: tuple[int, int], classes: int) -> Known:
+    """``boxes`` (b, 4) in pixels of the resized photo; ``classes`` counts no background."""
+    refused = torch.zeros((len(boxes), classes + 1), dtype=torch.bool, device=boxes.device)
+    if len(target["refused_boxes"]):
+        height, width = size_hw
+        scale = boxes.new_tensor((width, height, width, height))
+        same = box_iou(boxes, target["refused_boxes"] * scale) >= SAME_PLACE
+        of_class = torch.nn.functional.one_hot(target["refused_labels"], classes + 1)
+        refused = (same.to(boxes.dtype) @ of_class.to(boxes.dtype)) > 0
+    beside = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    curated = target["boxes"][target["curated"]]
+    if len(curated):
+        overlap = box_iou(boxes, curated.to(boxes.dtype)).amax(dim=1)
+        beside = (overlap >= BESIDE) & (overlap < SAME_PLACE)
+    return Known(refused, beside)
+
+
+def forget_unknown(labels: Tensor, known: Known, *, by_class: bool) -> Tensor:
+    """Labels (b,) in which background that is not known to be any becomes -1, which none samples.
+
+    With ``by_class`` a place where some class is refused is kept, because its loss can say just
+    that; without, all classes must be refused there.
+    """
+    classes = known.refused[:, 1:]
+    refused = classes.any(dim=1) if by_class else classes.all(dim=1)
+    return labels.masked_fill((labels == 0) & ~(refused | known.beside), -1)

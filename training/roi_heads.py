@@ -1,0 +1,301 @@
+"""torchvision's RoI heads and proposal network with losses that know what is known (WeakSAM §6.2).
+
+Drop regularisation, known negatives and incomplete photos, and what each step says of every
+instance. In evaluation they are torchvision's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import RoIHeads, project_masks_on_boxes
+from torchvision.models.detection.rpn import RegionProposalNetwork
+
+from training.drop import (
+    Reduction,
+    RoiLosses,
+    Rule,
+    roi_drop_mask,
+    roi_losses,
+    without_dropped,
+)
+from training.known_background import Target, forget_unknown, known_of
+
+Found = tuple[list[dict[str, Tensor]], dict[str, Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoiRules:
+    """How RoIs are judged; the defaults are the paper's."""
+
+    tau_cls: float = 4.0
+    tau_reg: float = 1.0
+    reduction: Reduction = "mean"
+    rule: Rule = "either"
+    renorm: bool = False
+    limit: float = 0.5  # nothing is dropped in a step that would lose more of the foreground
+    masks: bool = False  # whether dropped RoIs lose their mask loss too
+    beta: float = 0.0
+    trusts_complete_only: bool = True  # else every photo counts as complete
+
+
+@dataclass(frozen=True, eq=False)
+class RoiRecord:
+    """What a step found of its RoIs on objects, (f,) each, and how many of all were dropped."""
+
+    instances: Tensor  # ids
+    losses: Tensor  # classification + box, as if nothing was dropped
+    dropped: Tensor  # bool
+    shares: dict[str, Tensor]  # "fg" and "bg": shares that were dropped
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """The RoIs of a photo that train."""
+
+    boxes: Tensor  # (r, 4)
+    matched: Tensor  # (r,) rows of the target
+    labels: Tensor  # (r,)
+    refused: Tensor  # (r, classes + 1)
+
+
+class SeededSampler(BalancedPositiveNegativeSampler):
+    """Draws for each photo by a seed of its own, however the photos are shared by processes."""
+
+    def __init__(self, like: BalancedPositiveNegativeSampler) -> None:
+        super().__init__(like.batch_size_per_image, like.positive_fraction)
+        self.seeds: tuple[int, ...] = ()
+
+    def __call__(self, matched_idxs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """As torchvision's; without seeds from the stream of random numbers as it comes."""
+        if not self.seeds:
+            return super().__call__(matched_idxs)
+        drawn = []
+        for labels, seed in zip(matched_idxs, self.seeds, strict=True):
+            torch.manual_seed(seed)
+            drawn.append(super().__call__([labels]))
+        return [one[0][0] for one in drawn], [one[1][0] for one in drawn]
+
+
+class LearningProposals(RegionProposalNetwork):
+    """A proposal network that learns no background where none is known."""
+
+    classes: int
+    trusts_complete_only: bool
+    sizes_hw: list[tuple[int, int]]
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, Tensor],
+        targets: list[Target] | None = None,
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """As torchvision's."""
+        self.sizes_hw = images.image_sizes
+        return super().forward(images, features, targets)
+
+    def assign_targets_to_anchors(
+        self, anchors: list[Tensor], targets: list[Target]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """1 for objects, 0 for background, -1 for what trains nothing."""
+        labels, matched = super().assign_targets_to_anchors(anchors, targets)
+        if not self.trusts_complete_only:
+            return labels, matched
+        for place, target in enumerate(targets):
+            if not target["complete"]:
+                size_hw = self.sizes_hw[place]
+                known = known_of(anchors[place], target, size_hw=size_hw, classes=self.classes)
+                labels[place] = forget_unknown(labels[place], known, by_class=False)
+        return labels, matched
+
+    def compute_loss(
+        self,
+        objectness: Tensor,
+        pred_bbox_deltas: Tensor,
+        labels: list[Tensor],
+        regression_targets: list[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """As torchvision's, and 0 where nothing is known."""
+        if not any(bool((one >= 0).any()) for one in labels):
+            return objectness.sum() * 0.0, pred_bbox_deltas.sum() * 0.0
+        return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
+
+
+class LearningRoIHeads(RoIHeads):
+    """RoI heads that judge every RoI by itself; `learning` makes them of a network's own."""
+
+    rules: RoiRules
+    drops: bool  # whether the step that comes may drop
+    record: RoiRecord | None
+
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+        targets: list[Target] | None = None,
+    ) -> Found:
+        """In training the losses by torchvision's names, and `record` is of this step."""
+        if not self.training:
+            return super().forward(features, proposals, image_shapes, targets)
+        assert targets is not None, "training needs targets"
+        samples = self._samples(proposals, targets, image_shapes)
+        boxes = [one.boxes for one in samples]
+        if not any(len(one) for one in boxes):
+            return [], self._nothing_known(features)
+        pooled = self.box_head(self.box_roi_pool(features, boxes, image_shapes))
+        class_logits, box_deltas = self.box_predictor(pooled)
+        losses = roi_losses(
+            class_logits.float(),
+            box_deltas.float(),
+            torch.cat([one.labels for one in samples]),
+            self._target_deltas(samples, targets),
+            beta=self.rules.beta,
+            refused=torch.cat([one.refused for one in samples]),
+        )
+        refused = torch.cat([one.refused for one in samples]).any(dim=1)
+        # What a person said of a place is no mistake of a label.
+        dropped = self._dropped(losses) & ~refused
+        self.record = _record(losses, dropped, samples, targets)
+        renorm = self.rules.renorm
+        found = {
+            "loss_classifier": without_dropped(losses.classification, dropped, renorm=renorm),
+            "loss_box_reg": without_dropped(losses.box, dropped, renorm=renorm),
+        }
+        if self.has_mask():
+            kept = [~one for one in dropped.split([len(one.labels) for one in samples])]
+            found["loss_mask"] = self._mask_loss(features, samples, kept, image_shapes, targets)
+        return [], found
+
+    def _samples(
+        self, proposals: list[Tensor], targets: list[Target], sizes_hw: list[tuple[int, int]]
+    ) -> list[_Sample]:
+        true_boxes = [target["boxes"].to(proposals[0].dtype) for target in targets]
+        boxes = self.add_gt_proposals(proposals, true_boxes)
+        matched, labels = self.assign_targets_to_proposals(
+            boxes, true_boxes, [target["labels"] for target in targets]
+        )
+        classes = self.box_predictor.cls_score.out_features - 1
+        refused = [one.new_zeros((len(one), classes + 1), dtype=torch.bool) for one in boxes]
+        for place, target in enumerate(targets):
+            if self.rules.trusts_complete_only and not target["complete"]:
+                size_hw = sizes_hw[place]
+                known = known_of(boxes[place], target, size_hw=size_hw, classes=classes)
+                refused[place] = known.refused & (labels[place] == 0)[:, None]
+                labels[place] = forget_unknown(labels[place], known, by_class=True)
+        chosen = self.subsample(labels)
+        lists = (boxes, matched, labels, refused)
+        return [_Sample(*(one[place][rows] for one in lists)) for place, rows in enumerate(chosen)]
+
+    def _target_deltas(self, samples: list[_Sample], targets: list[Target]) -> Tensor:
+        # On a photo without objects no row is asked for, but one must be there to be taken.
+        true_boxes = [
+            (target["boxes"] if len(target["boxes"]) else one.boxes.new_zeros((1, 4)))[one.matched]
+            for one, target in zip(samples, targets, strict=True)
+        ]
+        boxes = [one.boxes for one in samples]
+        true_boxes = [one.to(boxes[0].dtype) for one in true_boxes]
+        return torch.cat(self.box_coder.encode(true_boxes, boxes))
+
+    def _dropped(self, losses: RoiLosses) -> Tensor:
+        rules, is_foreground = self.rules, losses.is_foreground
+        if not self.drops:
+            return torch.zeros_like(is_foreground)
+        dropped = roi_drop_mask(
+            losses.classification,
+            losses.reduced_box(rules.reduction),
+            is_foreground,
+            tau_cls=rules.tau_cls,
+            tau_reg=rules.tau_reg,
+            rule=rules.rule,
+        )
+        lost = (dropped & is_foreground).sum() > rules.limit * is_foreground.sum()
+        return dropped & ~lost
+
+    def _mask_loss(
+        self,
+        features: dict[str, Tensor],
+        samples: list[_Sample],
+        kept: list[Tensor],
+        sizes_hw: list[tuple[int, int]],
+        targets: list[Target],
+    ) -> Tensor:
+        """Mean over the RoIs on objects that have a mask."""
+        rows = [
+            torch.where((one.labels > 0) & target["has_mask"][one.matched])[0]
+            if len(target["boxes"])
+            else torch.where(one.labels > 0)[0]
+            for one, target in zip(samples, targets, strict=True)
+        ]
+        boxes = [one.boxes[row] for one, row in zip(samples, rows, strict=True)]
+        if not any(len(row) for row in rows):
+            return _nothing(features, self.mask_head, self.mask_predictor)
+        pooled = self.mask_head(self.mask_roi_pool(features, boxes, sizes_hw))
+        logits = self.mask_predictor(pooled).float()
+        side = logits.shape[-1]
+        wanted = torch.cat(
+            [
+                project_masks_on_boxes(target["masks"], box, one.matched[row], side)
+                for one, target, box, row in zip(samples, targets, boxes, rows, strict=True)
+                if len(row)
+            ]
+        )
+        labels = torch.cat([one.labels[row] for one, row in zip(samples, rows, strict=True)])
+        own = logits[torch.arange(len(labels), device=labels.device), labels]
+        each = functional.binary_cross_entropy_with_logits(own, wanted, reduction="none")
+        dropped = ~torch.cat([one[row] for one, row in zip(kept, rows, strict=True)])
+        if not self.rules.masks:
+            dropped = torch.zeros_like(dropped)
+        return without_dropped(each.mean(dim=(1, 2)), dropped)
+
+    def _nothing_known(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.record = None
+        nothing = _nothing(features, self.box_head, self.box_predictor)
+        found = {"loss_classifier": nothing, "loss_box_reg": nothing}
+        if self.has_mask():
+            found["loss_mask"] = _nothing(features, self.mask_head, self.mask_predictor)
+        return found
+
+
+def learning(network: nn.Module, rules: RoiRules) -> None:
+    """Let a detector of torchvision learn by these rules; its weights keep their names."""
+    owner: Any = network
+    owner.roi_heads.__class__ = LearningRoIHeads
+    owner.roi_heads.rules = rules
+    owner.roi_heads.drops = False
+    owner.roi_heads.record = None
+    owner.roi_heads.fg_bg_sampler = SeededSampler(owner.roi_heads.fg_bg_sampler)
+    owner.rpn.__class__ = LearningProposals
+    owner.rpn.classes = owner.roi_heads.box_predictor.cls_score.out_features - 1
+    owner.rpn.trusts_complete_only = rules.trusts_complete_only
+    owner.rpn.fg_bg_sampler = SeededSampler(owner.rpn.fg_bg_sampler)
+
+
+def _nothing(features: dict[str, Tensor], *modules: nn.Module) -> Tensor:
+    """A 0 whose gradients are zeros, not missing, so that processes agree on who has any."""
+    parameters = [one for module in modules for one in module.parameters()]
+    first = next(iter(features.values()))
+    return sum((one.sum() * 0.0 for one in parameters), first.sum() * 0.0)
+
+
+def _record(
+    losses: RoiLosses, dropped: Tensor, samples: list[_Sample], targets: list[Target]
+) -> RoiRecord:
+    ids = [
+        target["ids"][one.matched] if len(target["ids"]) else torch.zeros_like(one.matched)
+        for one, target in zip(samples, targets, strict=True)
+    ]
+    own = losses.is_foreground
+    shares = {"fg": dropped[own], "bg": dropped[~own]}
+    return RoiRecord(
+        instances=torch.cat(ids)[own],
+        losses=(losses.classification + losses.box).detach()[own],
+        dropped=dropped[own],
+        shares={name: one.float().sum() / max(len(one), 1) for name, one in shares.items()},
+    )
