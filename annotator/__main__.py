@@ -13,10 +13,17 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from annotator import __version__, caching, commands, exchange_commands, model_commands
+from annotator import (
+    __version__,
+    caching,
+    commands,
+    exchange_commands,
+    model_commands,
+    model_flags,
+    quality_commands,
+)
 from annotator.exporting import STATUS_CHOICES
 from annotator.labelstudio import flags as labelstudio
-from annotator.training_options import TrainingOptions
 from engine import pipelines
 from engine.errors import AnnotatorError
 from engine.options import add_arguments, flag_of
@@ -36,6 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_new(subparsers)
     _add_add(subparsers)
     _add_suggest(subparsers)
+    _add_check(subparsers)
+    _add_accept(subparsers)
     _add_train(subparsers)
     _add_serve(subparsers)
     _add_export(subparsers)
@@ -54,6 +63,8 @@ _ELSEWHERE = {
     "train": model_commands,
     "models": model_commands,
     "cache": caching,
+    "check": quality_commands,
+    "accept": quality_commands,
     "export": exchange_commands,
     "import": exchange_commands,
     "labelstudio": labelstudio,
@@ -132,6 +143,11 @@ def _add_suggest(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--again", action="store_true", help="also where this pipeline proposed before"
     )
     command.add_argument(
+        "--check",
+        action="store_true",
+        help="go over decided photos, compare, leave findings for 'annotator check' instead",
+    )
+    command.add_argument(
         "--processes", type=int, default=1, metavar="N", help="photos at a time (default: 1)"
     )
     command.add_argument("--run", type=int, metavar="N", dest="run_id", help="go on with this run")
@@ -150,40 +166,37 @@ def _add_suggest(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         seen |= names
 
 
+def _add_check(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    command = _command(
+        subparsers,
+        "check",
+        "list what looks wrong: suspicious labels, tags against objects, disagreements",
+        "annotator check birds --kind dropped --kind tags",
+    )
+    quality_commands.add_check_arguments(command)
+
+
+def _add_accept(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    command = _command(
+        subparsers,
+        "accept",
+        "accept every proposal above a score, or take that back",
+        "annotator accept birds --min-score 0.8 --class cat --dry-run",
+    )
+    quality_commands.add_accept_arguments(command)
+
+
 def _add_train(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     command = _command(
         subparsers,
         "train",
-        "train a localizer from the tags; what follows -- goes to the trainer as it is",
-        "annotator train localizer birds --preset small --epochs 20 -- --area-prior 0.3",
+        "train a localizer from the tags, or a detector from what was accepted; what follows -- "
+        "goes to the trainer as it is",
+        "annotator train localizer birds --preset small --epochs 20 -- --area-prior 0.3\n"
+        "          annotator train detector birds --model fasterrcnn --estimate",
         has_project=False,
     )
-    command.add_argument("what", choices=("localizer",), help="what to train")
-    command.add_argument("project", type=Path, metavar="DIR", help="folder of the project")
-    command.add_argument("--name", help="name of the model (default: network and number)")
-    command.add_argument(
-        "--truth", type=Path, metavar="FILE.json", help="COCO file to measure localisation with"
-    )
-    command.add_argument(
-        "--weights", metavar="MODEL", help="begin with a model of the project, or with a file"
-    )
-    existing = command.add_mutually_exclusive_group()
-    for flag, text in (
-        ("resume", "go on with training N after a stop, a kill or a failure"),
-        ("watch", "follow training N, which runs already"),
-        ("stop", "stop training N after the step at hand"),
-    ):
-        existing.add_argument(f"--{flag}", type=_number, metavar="N", help=text)
-    command.add_argument("--background", action="store_true", help="start it and come back")
-    command.add_argument("--quiet", action="store_true", help="no progress bar")
-    group = command.add_argument_group("settings of the training")
-    add_arguments(group, TrainingOptions)
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of a training")
-    return int(text)
+    model_flags.add_train_arguments(command)
 
 
 def _add_serve(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -267,17 +280,12 @@ def _add_models(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     command = _command(
         subparsers,
         "models",
-        "list checkpoints with size and licence, or get one",
-        "annotator models get sam_vit_b",
+        "list and get checkpoints; judge, promote and take back detectors of a project",
+        "annotator models get sam_vit_b\n"
+        "          annotator models judge maskrcnn-3 --project birds",
         has_project=False,
     )
-    command.add_argument(
-        "action", nargs="?", choices=("list", "get"), default="list", help="default: list"
-    )
-    command.add_argument("name", nargs="?", help="which checkpoint to get")
-    command.add_argument(
-        "--project", type=Path, metavar="DIR", help="also list the models trained in this project"
-    )
+    model_flags.add_models_arguments(command)
 
 
 def _add_cache(subparsers: Subparsers[argparse.ArgumentParser]) -> None:

@@ -8,25 +8,30 @@ import sys
 import time
 from typing import Any
 
-from annotator import models, training
+from annotator import estimates, models, promotion, promotion_commands, training
 from annotator.answers import answer, opened, progress_bar
+from annotator.estimates import Estimate
 from annotator.store import Project
 from annotator.training import Training, Trainings
-from annotator.training_options import TrainingOptions
+from annotator.training_kinds import DETECTOR
+from annotator.training_options import AnyOptions, DetectorTrainingOptions, TrainingOptions
 from engine import checkpoints
+from engine.detectors.saved import DetectorCard
 from engine.errors import JobError, OptionError
 from engine.options import flag_of, from_arguments
 
 LOOK_SECONDS = 0.5
-SHOWN_METRICS = ("top1", "map", "gt_known")
+SHOWN_METRICS = ("top1", "map", "gt_known", "ap50", "ap")
 
 
 # -- training ------------------------------------------------------------------------------------
 
 
 def run_train(arguments: argparse.Namespace) -> bool:
-    """`annotator train localizer`."""
+    """`annotator train`."""
     with opened(arguments.project) as project:
+        if arguments.estimate:
+            return _estimate(project, arguments)
         if arguments.stop is not None:
             training.cancel(project, arguments.stop)
             return _tell(arguments, Trainings(project).get(arguments.stop))
@@ -34,9 +39,11 @@ def run_train(arguments: argparse.Namespace) -> bool:
         if arguments.background:
             return _tell(arguments, Trainings(project).get(number))
         found = _follow(project, number, arguments)
-    if found.status == training.FAILED:
-        raise JobError(f"training {number} failed: {found.message}")
-    _tell(arguments, found)
+        if found.status == training.FAILED:
+            raise JobError(f"training {number} failed: {found.message}")
+        _tell(arguments, found)
+        if found.status == training.DONE and found.what == DETECTOR and not found.message:
+            return promotion_commands.judge_after_training(project, found, arguments)
     return found.status == training.DONE
 
 
@@ -44,13 +51,15 @@ def _begin(project: Project, arguments: argparse.Namespace) -> int:
     if arguments.resume is None:
         return training.start(
             project,
-            from_arguments(TrainingOptions, arguments),
+            _chosen_options(arguments),
             name=arguments.name or "",
             truth=arguments.truth,
             weights=arguments.weights or "",
             passed_on=arguments.passed_on,
         )
-    chosen = [one.name for one in dataclasses.fields(TrainingOptions) if one.name in arguments]
+    kinds = (TrainingOptions, DetectorTrainingOptions)
+    known = dict.fromkeys(one.name for kind in kinds for one in dataclasses.fields(kind))
+    chosen = [name for name in known if name in arguments]
     chosen += [
         name for name in ("name", "truth", "weights") if getattr(arguments, name) is not None
     ]
@@ -61,6 +70,46 @@ def _begin(project: Project, arguments: argparse.Namespace) -> int:
         )
     training.resume(project, arguments.resume)
     return int(arguments.resume)
+
+
+def _chosen_options(arguments: argparse.Namespace) -> AnyOptions:
+    """The settings of what is trained; OptionError for those of the other kind."""
+    kinds: tuple[type[AnyOptions], type[AnyOptions]] = (TrainingOptions, DetectorTrainingOptions)
+    mine, other = reversed(kinds) if arguments.what == DETECTOR else kinds
+    if arguments.what == DETECTOR and arguments.truth is not None:
+        raise OptionError(
+            "a detector is judged by the photos that the project holds back; leave out --truth"
+        )
+    own = {one.name for one in dataclasses.fields(mine)}
+    for one in dataclasses.fields(other):
+        if one.name not in own and one.name in arguments:
+            raise OptionError(
+                f"{flag_of(one.name)} is no setting of a {arguments.what}; leave it out"
+            )
+    return from_arguments(mine, arguments)
+
+
+def _estimate(project: Project, arguments: argparse.Namespace) -> bool:
+    """`annotator train detector DIR --estimate`."""
+    if arguments.what != DETECTOR:
+        raise OptionError("only the time of a detector can be estimated; leave out --estimate")
+    options = _chosen_options(arguments)
+    asked = estimates.ask(
+        project, options, weights=arguments.weights or "", passed_on=arguments.passed_on
+    )
+    with asked, progress_bar(quiet=arguments.quiet or arguments.json) as progress:
+        progress.add_task("timing a few steps", total=None)
+        found = asked.wait()
+    answer(arguments, dataclasses.asdict(found), estimate_sentence(found))
+    return True
+
+
+def estimate_sentence(found: Estimate) -> str:
+    """How long a training would take, on one line."""
+    return (
+        f"about {estimates.duration(found.seconds)}: {found.steps} steps of "
+        f"{found.seconds_a_step:.2g} s, on {found.photos} photos with {found.instances} objects"
+    )
 
 
 def _follow(project: Project, number: int, arguments: argparse.Namespace) -> Training:
@@ -106,7 +155,7 @@ def _tell(arguments: argparse.Namespace, found: Training) -> bool:
     if found.status == training.DONE and not found.message:
         lines.append(f"the model is called {found.name}; see: annotator models --project DIR")
     if found.is_active:
-        lines.append(f"follow it with: annotator train localizer DIR --watch {found.number}")
+        lines.append(f"follow it with: annotator train {found.what} DIR --watch {found.number}")
     answer(arguments, found.as_dict(), "\n".join(lines))
     return True
 
@@ -139,6 +188,8 @@ def run_models(arguments: argparse.Namespace) -> bool:
     """`annotator models`."""
     if arguments.action == "get":
         return _get_model(arguments)
+    if arguments.action != "list":
+        return promotion_commands.run(arguments)
     rows = [
         {
             "name": name,
@@ -160,15 +211,19 @@ def run_models(arguments: argparse.Namespace) -> bool:
         with opened(arguments.project) as project:
             Trainings(project).all()  # the model of a training that has ended comes along
             own = models.all_models(project)
+            with project.read() as view:
+                in_use = promotion.current(view)
         value["project_models"] = [model.as_dict() for model in own]
-        lines += [f"trained in {arguments.project}:", *map(_model_line, own)]
+        value["promoted"] = in_use
+        lines.append(f"trained in {arguments.project}:")
+        lines += [_model_line(model, is_in_use=model.name == in_use) for model in own]
         if not own:
             lines.append("  none yet; train one: annotator train localizer DIR")
     answer(arguments, value, "\n".join(lines))
     return True
 
 
-def _model_line(model: models.Model) -> str:
+def _model_line(model: models.Model, *, is_in_use: bool) -> str:
     if model.card is None:
         return f"  {model.name}: {model.problem}"
     figures = [
@@ -176,15 +231,19 @@ def _model_line(model: models.Model) -> str:
         for name, value in model.card.metrics.items()
         if isinstance(value, float)
     ]
+    card = model.card
+    is_detector = isinstance(card, DetectorCard)
     facts = [
-        model.card.arch,
-        f"{len(model.card.classes)} classes ({_some(model.card.classes)})",
-        f"{model.card.image_size} px",
+        f"detector {card.arch}" if is_detector else card.arch,
+        f"{len(card.classes)} classes ({_some(card.classes)})",
+        *([] if isinstance(card, DetectorCard) else [f"{card.image_size} px"]),
         f"{model.bytes / 1e6:.1f} MB",
         f"{model.made_at:%Y-%m-%d %H:%M} UTC",
         *figures,
     ]
-    return f"  {model.name}: " + ", ".join(facts)
+    if parent := card.training.get("parent"):
+        facts.append(f"learned from proposals of {parent}")
+    return f"  {model.name}{' (in use)' if is_in_use else ''}: " + ", ".join(facts)
 
 
 def _some(names: tuple[str, ...]) -> str:

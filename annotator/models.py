@@ -1,10 +1,12 @@
-"""The localizers that were trained in a project: files of `<project>/models`, told by their cards.
+"""The models that were trained in a project: files of `<project>/models`, told by their cards.
 
 Only the head of each file is read. Nothing here ever deletes a model.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import shutil
 import uuid
@@ -14,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from annotator.store import Project
+from annotator.training_kinds import DETECTOR, LOCALIZER
+from engine.cards import Card, read_any_card
+from engine.detectors.saved import DetectorCard
 from engine.errors import AnnotatorError, OptionError, StoreError
-from engine.localizers.saved import LocalizerCard, read_card
 
 MODELS = "models"  # folder of the project
 ENDING = ".safetensors"
+_HEAD = 1_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,21 @@ class Model:
     path: Path
     bytes: int
     made_at: datetime
-    card: LocalizerCard | None
+    card: Card | None
     problem: str = ""
+
+    @property
+    def what(self) -> str:
+        """Which of `annotator.training_kinds` it is; empty where it cannot be read."""
+        if self.card is None:
+            return ""
+        return DETECTOR if isinstance(self.card, DetectorCard) else LOCALIZER
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
             **asdict(self),
+            "what": self.what,
             "path": str(self.path),
             "made_at": self.made_at.isoformat(timespec="seconds"),
             "card": None if self.card is None else asdict(self.card),
@@ -58,7 +71,7 @@ def _read(path: Path) -> Model:
     facts = path.stat()
     made_at = datetime.fromtimestamp(facts.st_mtime, UTC)
     try:
-        card, problem = read_card(path), ""
+        card, problem = read_any_card(path), ""
     except AnnotatorError as error:
         card, problem = None, str(error)
     return Model(path.stem, path, facts.st_size, made_at, card, problem)
@@ -79,9 +92,30 @@ def file_of(project: Project, name_or_file: str) -> Path:
     return path.resolve() if path.is_file() else path_of(project, name_or_file)
 
 
-def newest(project: Project) -> Model | None:
-    """The model that was made last and can be read."""
-    return next((model for model in all_models(project) if model.card is not None), None)
+def of_kind(project: Project, what: str) -> list[Model]:
+    """The localizers, or the detectors, that can be read, newest first."""
+    return [model for model in all_models(project) if model.what == what]
+
+
+def newest(project: Project, what: str = LOCALIZER) -> Model | None:
+    """The model of this kind that was made last and can be read."""
+    return next(iter(of_kind(project, what)), None)
+
+
+def fingerprint(path: Path) -> str:
+    """What tells a model's file from an earlier one of the same name; empty where it is gone."""
+    try:
+        facts = path.stat()
+        return _fingerprint(path, facts.st_size, facts.st_mtime_ns)
+    except OSError:
+        return ""
+
+
+@functools.lru_cache(maxsize=256)  # pages ask every second
+def _fingerprint(path: Path, size: int, changed_at: int) -> str:
+    with path.open("rb") as file:
+        head = file.read(_HEAD)  # the card, and the first of the weights
+    return f"{size}-{hashlib.sha256(head).hexdigest()[:16]}"
 
 
 def take_in(project: Project, source: Path, name: str) -> Path:

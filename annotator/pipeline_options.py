@@ -11,6 +11,7 @@ from typing import Any
 
 from annotator import models
 from annotator.store import Project
+from annotator.training_kinds import LOCALIZER
 from engine.lookers import SALIENCY
 
 MODEL_OPTIONS = ("localizer", "classifier")
@@ -41,5 +42,5 @@ def located(project: Project, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def localizer_names(project: Project) -> list[str]:
     """What the option ``localizer`` can be: the project's own, newest first, then saliency."""
-    trained = [one.name for one in models.all_models(project) if one.card is not None]
+    trained = [one.name for one in models.of_kind(project, LOCALIZER)]
     return [*trained, SALIENCY]

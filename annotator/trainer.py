@@ -8,24 +8,19 @@ example one with torchrun.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shlex
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annotator import processes
+from annotator import background
 from annotator import training_files as files
-from annotator.store import now
 from annotator.training_kinds import DETECTOR, KINDS, LOCALIZER, TrainingKind
 from annotator.training_log import TrainingLog
-from engine.errors import FormatError, JobError
-
-logger = logging.getLogger(__name__)
+from engine.errors import JobError
 
 DESCRIBE_SECONDS = 120.0  # to load torch on a busy machine
 TRAINER, DETECTOR_TRAINER = KINDS[LOCALIZER].variable, KINDS[DETECTOR].variable
@@ -56,35 +51,13 @@ def launch(folder: Path, request: Mapping[str, Any], photo_folder: Path) -> None
     """Start the trainer as a process that nobody takes along when they end."""
     is_again = bool(files.read_note(folder, files.PROCESS))
     (folder / files.STOP).unlink(missing_ok=True)
-    note = {
-        "log_offset": TrainingLog(folder / files.LOG).refresh().end,
-        "output_offset": files.size_of(folder / files.OUTPUT),
-        "at": now(),
-    }
-    _note_process(folder, note, os.getpid())  # until there is a trainer, whoever starts it counts
-    try:
-        with (folder / files.OUTPUT).open("ab") as output:
-            process = subprocess.Popen(
-                command(folder, request, photo_folder) + ["--resume"] * is_again,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env=environment(),
-            )
-    except OSError as error:
-        files.write_note(folder, files.PROCESS, note)
-        raise JobError(f"the trainer cannot start: {error}") from error
-    known = _note_process(folder, note, process.pid)
-    processes.step_back(process.pid)
-    # Collect it when it ends: a process nobody waits for would stay in the system's table.
-    threading.Thread(target=_collect, args=(folder, process, known), daemon=True).start()
-
-
-def _note_process(folder: Path, note: Mapping[str, Any], process: int) -> str | None:
-    known = processes.identity(process)
-    files.write_note(folder, files.PROCESS, {**note, "process": process, "identity": known})
-    return known
+    background.launch(
+        folder,
+        command(folder, request, photo_folder) + ["--resume"] * is_again,
+        what="the trainer",
+        environment=environment(),
+        note={"log_offset": TrainingLog(folder / files.LOG).refresh().end},
+    )
 
 
 def command(
@@ -111,12 +84,3 @@ def environment() -> dict[str, str]:
     """Of a process of ours: it finds our packages wherever it is started, and prints at once."""
     paths = [*filter(None, [os.environ.get("PYTHONPATH")]), str(PACKAGES)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-
-
-def _collect(folder: Path, process: subprocess.Popen[bytes], known: str | None) -> None:
-    code = process.wait()
-    try:
-        files.write_note(folder, files.EXIT, {"code": code, "identity": known})
-    except FormatError as error:
-        # The folder was moved or deleted meanwhile; the log alone then tells how it ended.
-        logger.info("nobody is told that the trainer ended with code %s: %s", code, error)

@@ -1,8 +1,8 @@
-"""Training a localizer from a project's tags: start, look at, stop, resume; the model at its end.
+"""Training a model from a project: start, look at, stop, resume; the model at its end.
 
-A training is a process of its own (`python -m training.wsol`), which outlives the page and the
-server. How it stands is never remembered but looked up: in its log and in whether its process is
-still there. So a killed server, a killed trainer and a second window all see the same.
+A training is a process of its own (`annotator.trainer`), which outlives the page and the server.
+How it stands is never remembered but looked up: in its log and in whether its process is still
+there. So a killed server, a killed trainer and a second window all see the same.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from annotator import models, processes, trainer
+from annotator import background, models, processes, trainer
 from annotator import training_files as files
 from annotator.store import Project, now
+from annotator.training_kinds import KINDS
 from annotator.training_log import TrainingLog
-from annotator.training_options import TrainingOptions, material, tagged_photos
+from annotator.training_material import gather
+from annotator.training_options import AnyOptions
 from engine.errors import AnnotatorError, JobError, OptionError
 
 WAITING, RUNNING, STOPPING = "waiting", "running", "stopping"
@@ -29,7 +31,6 @@ ACTIVE = frozenset({WAITING, RUNNING, STOPPING})
 KILL_AFTER_SECONDS = 20.0  # from the first Stop on, a second one kills: a step may take so long
 
 _NAME = re.compile(r"\w[\w .()+-]{0,99}")
-_COMPLAINT = re.compile(r"^([\w.]+: error|[\w.]*(Error|Exception)):")
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,13 @@ class Training:
 
     number: int
     folder: Path
+    what: str  # of annotator.training_kinds
     name: str  # of the model that it makes
     options: dict[str, Any]
     status: str
     message: str
     photos: int
-    classes: dict[str, int]  # name -> photos
+    classes: dict[str, int]  # name -> photos with that tag, or instances
     created_at: str
     step: int
     steps: int  # 0 as long as the trainer has not said
@@ -130,6 +132,7 @@ def _describe(project: Project, number: int, folder: Path, log: TrainingLog) -> 
     return Training(
         number=number,
         folder=folder,
+        what=files.kind_of(request).name,
         name=name,
         options=request.get("options", {}),
         status=status,
@@ -150,36 +153,22 @@ def _describe(project: Project, number: int, folder: Path, log: TrainingLog) -> 
 
 def _status(folder: Path, log: TrainingLog) -> tuple[str, str]:
     """How it stands, and what there is to say about it."""
-    process = files.read_note(folder, files.PROCESS)
-    begun_at = process.get("log_offset", 0)
+    begun_at = files.read_note(folder, files.PROCESS).get("log_offset", 0)
     ending = log.ending if log.ending and log.ending.offset >= begun_at else None
     if ending is not None and ending.event == DONE:
         return DONE, ""
     asked = bool(files.read_note(folder, files.STOP))
     has_started = log.start is not None and log.start_offset >= begun_at
-    if "process" in process and processes.is_running(process["process"], process["identity"]):
+    if background.is_running(folder):
         if asked or ending is not None:
             return STOPPING, "it finishes the step at hand and saves"
         return (RUNNING, "") if has_started else (WAITING, "")
     if ending is not None:
         return ending.event, ending.message
-    return (STOPPED, "") if asked else _without_a_word(folder, process, has_started=has_started)
-
-
-def _without_a_word(
-    folder: Path, process: Mapping[str, Any], *, has_started: bool
-) -> tuple[str, str]:
-    """A process that is gone without having written an end: refused, crashed or killed."""
-    note = files.read_note(folder, files.EXIT)
-    code = note.get("code") if note.get("identity") == process.get("identity") else None
-    output = files.last_output(folder, offset=process.get("output_offset", 0))
-    complaints = [line for line in output if _COMPLAINT.match(line)]
-    has_refused = bool(output) and not has_started and code is None
-    if complaints or has_refused or code in (1, 2):
-        return FAILED, (complaints or output or [f"the trainer ended with code {code}"])[-1]
-    if code is not None and code < 0:
-        return INTERRUPTED, f"the process was killed (signal {-code})"
-    return INTERRUPTED, "the process is gone"
+    if asked:
+        return STOPPED, ""
+    has_failed, words = background.last_words(folder, has_started=has_started)
+    return FAILED if has_failed else INTERRUPTED, words
 
 
 def _keep(project: Project, folder: Path, name: str) -> str:
@@ -209,7 +198,7 @@ def area_prior(training: Training) -> float | None:
 
 def start(
     project: Project,
-    options: TrainingOptions,
+    options: AnyOptions,
     *,
     name: str = "",
     truth: Path | None = None,
@@ -219,7 +208,7 @@ def start(
     """Prepare a run folder and start a trainer in it; the number of the training.
 
     ``name`` is the model's, by default made of network and number; ``truth`` is a COCO file to
-    measure localisation against; ``weights`` a model of the project, or a file, to begin with;
+    measure a localizer against; ``weights`` a model of the project, or a file, to begin with;
     ``passed_on`` goes to the trainer as it is. OptionError where the project has nothing to learn
     from, the name is taken or a file is not there.
     """
@@ -227,32 +216,28 @@ def start(
         raise OptionError(f"there is no truth file {str(truth)!r}; give a COCO file")
     begins_with = str(models.file_of(project, weights)) if weights else None
     with project.read() as view:
-        counted = material(view)
-        photos = tagged_photos(view)
-    counted.require_enough()
+        gathered = gather(project, view, options)
     with project.write():  # nobody else takes the number or the name meanwhile
         if name:
             name = _checked_name(project, name)
         number, folder = files.new_folder(project, options.model)
-        found, missing = files.write_tags_file(project, folder, photos)
-        if not found:
-            raise OptionError(
-                "none of the tagged photos is where it was; see 'annotator status --check'"
-            )
+        gathered.write(folder / KINDS[options.what].data)
         request = {
             "number": number,
+            "what": options.what,
             "name": name or _checked_name(project, f"{options.model}-{number}"),
             "options": asdict(options),
             "flags": options.flags(),
             "truth": None if truth is None else str(truth.resolve()),
             "weights": begins_with,
             "passed_on": list(passed_on),
-            "photos": found,
-            "missing": missing,
-            "classes": counted.classes,
+            "photos": len(gathered.photos),
+            "missing": list(gathered.missing),
+            "classes": gathered.classes,
+            **gathered.facts,
             "created_at": now(),
         }
-        photo_folder = files.photo_folder(project, folder, [photo for photo, _ in photos])
+        photo_folder = files.photo_folder(project, folder, KINDS[options.what], gathered.photos)
         files.write_note(folder, files.REQUEST, request)
         trainer.launch(folder, request, photo_folder)
     return number
@@ -282,8 +267,9 @@ def resume(project: Project, number: int) -> None:
         training = Trainings(project).get(number)
         if not training.is_resumable:
             raise JobError(f"training {number} is {training.status}; there is nothing to resume")
-        photo_folder = files.photo_folder(project, folder, photos)
-        trainer.launch(folder, files.read_note(folder, files.REQUEST), photo_folder)
+        request = files.read_note(folder, files.REQUEST)
+        photo_folder = files.photo_folder(project, folder, files.kind_of(request), photos)
+        trainer.launch(folder, request, photo_folder)
 
 
 def cancel(project: Project, number: int, *, patience: float = KILL_AFTER_SECONDS) -> None:

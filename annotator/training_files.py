@@ -1,9 +1,10 @@
 """The folder of one training: what was asked for, its photos and tags, and notes on its process.
 
 `<project>/training/<number>-<model>/` holds `request.json` (what was asked for; a folder without it
-was never finished), `tags.csv` and at need `photos/` for the trainer, `process.json`, `stop.json`,
-`exit.json` and `kept.json` (notes, each with one writer), `output.txt` (what the trainer printed),
-and what the trainer itself writes: `settings.json`, `log.jsonl`, `last.pt`, `model.safetensors`.
+was never finished), `tags.csv` or `data.json` and at need `photos/` for the trainer,
+`process.json`, `stop.json`, `exit.json` and `kept.json` (notes, each with one writer), `output.txt`
+(what the trainer printed), and what the trainer itself writes: `settings.json`, `log.jsonl`,
+`last.pt`, `model.safetensors`, of a detector `instances.json` and `samples/` as well.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from annotator.store import Project
+from annotator.training_kinds import KINDS, LOCALIZER, TrainingKind
 from annotator.views import Photo
 from engine.errors import StoreError
-from exports.tags import read_tags, write_tags
 from exports.whole_files import write_whole
 
 TRAINING = "training"  # folder of the project
@@ -27,7 +28,7 @@ REQUEST, PROCESS, STOP, EXIT, KEPT = (
     f"{name}.json" for name in ("request", "process", "stop", "exit", "kept")
 )
 SETTINGS, LOG, MODEL = "settings.json", "log.jsonl", "model.safetensors"
-OUTPUT, TAGS, PHOTOS = "output.txt", "tags.csv", "photos"
+OUTPUT, PHOTOS, SAMPLES = "output.txt", "photos", "samples"
 
 _NUMBERED = re.compile(r"([1-9]\d*)-.+")
 _OUTPUT_READ = 8000  # bytes
@@ -88,28 +89,20 @@ def last_output(folder: Path, *, offset: int) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def write_tags_file(
-    project: Project, folder: Path, photos: Sequence[tuple[Photo, Sequence[str]]]
-) -> tuple[int, list[str]]:
-    """Write `tags.csv`; how many photos it has, and the names of those that are not there."""
-    labels: dict[str, Sequence[str]] = {}
-    missing = []
-    for photo, tags in photos:
-        if os.path.isfile(project.photo_path(photo)):
-            labels[photo.file_name] = tags
-        else:
-            missing.append(photo.file_name)
-    write_tags(folder / TAGS, labels)
-    return len(labels), missing
+def kind_of(request: Mapping[str, Any]) -> TrainingKind:
+    """What the training learns; those from before there were detectors learn a localizer."""
+    return KINDS.get(str(request.get("what")), KINDS[LOCALIZER])
 
 
-def photo_folder(project: Project, folder: Path, photos: Sequence[Photo]) -> Path:
-    """The one folder in which the trainer finds every photo of `tags.csv` under its name there.
+def photo_folder(
+    project: Project, folder: Path, kind: TrainingKind, photos: Sequence[Photo]
+) -> Path:
+    """The one folder in which the trainer finds every photo of its data under its name there.
 
     Where they lie in one folder, that. Where they lie in several, `photos/` with links: hard ones,
     because a folder of photos may not lead outside of itself; copies on another disk.
     """
-    names = set(read_tags(folder / TAGS).labels_of)
+    names = kind.photo_names(folder)
     taking_part = [photo for photo in photos if photo.file_name in names]
     places = {
         project.folder / photo.folder if photo.path == photo.file_name else None

@@ -29,6 +29,7 @@ class Step:
     terms: dict[str, float]
     area: float | None  # mean of the coarse map
     edge: float | None
+    dropped: dict[str, float]  # of a detector: shares of its regions left out, by "fg" and "bg"
     photos_a_second: float | None
 
 
@@ -57,6 +58,7 @@ class TrainingLog:
         self.start_offset = 0
         self.steps: dict[int, Step] = {}
         self.validations: dict[int, dict[str, float]] = {}
+        self.class_figures: dict[str, float] = {}  # AP50 of each class, at the newest validation
         self.ending: Ending | None = None
 
     def refresh(self) -> TrainingLog:
@@ -93,7 +95,9 @@ class TrainingLog:
             self.steps[step] = _step(step, event)
         elif kind == "validation" and step is not None:
             self.validations[step] = _numbers(event.get("metrics"))
+            self.class_figures = _class_figures(event) or self.class_figures
         elif kind in ENDINGS:
+            self.class_figures = _class_figures(event) or self.class_figures
             self.ending = Ending(
                 event=str(kind),
                 offset=offset,
@@ -178,6 +182,7 @@ def _step(step: int, event: dict[str, Any]) -> Step:
         terms=_numbers(event.get("terms")),
         area=_number(event.get("area")),
         edge=_number(event.get("edge")),
+        dropped=_numbers(event.get("dropped")),
         photos_a_second=_number(event.get("photos_a_second")),
     )
 
@@ -196,6 +201,11 @@ def _numbers(value: Any) -> dict[str, float]:
         return {}
     read = {str(name): _number(one) for name, one in value.items()}
     return {name: one for name, one in read.items() if one is not None}
+
+
+def _class_figures(event: dict[str, Any]) -> dict[str, float]:
+    metrics = event.get("metrics")
+    return _numbers(metrics.get("per_class")) if isinstance(metrics, dict) else {}
 
 
 def _time(value: Any) -> datetime | None:

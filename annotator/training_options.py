@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from annotator.training_kinds import DETECTOR, LOCALIZER
 from annotator.views import Photo, View
+from engine.detectors import DETECTORS
 from engine.errors import OptionError
 from engine.localizers import LOCALIZERS
 
 DEFAULT_MODEL = "gtformer"
+DEFAULT_DETECTOR = "maskrcnn"
 SMALL_CLASS = 5  # photos; a class with fewer is hardly learned
 
 
@@ -21,6 +24,8 @@ def _option(default: Any, text: str) -> Any:
 @dataclass(frozen=True)
 class TrainingOptions:
     """What a person chooses; None leaves the choice to the preset. The trainer knows more flags."""
+
+    what: ClassVar[str] = LOCALIZER
 
     model: str = _option(DEFAULT_MODEL, f"which localizer: {', '.join(LOCALIZERS)}")
     preset: str | None = _option(None, "named recipe of the trainer; none: the one for the model")
@@ -37,20 +42,65 @@ class TrainingOptions:
             raise OptionError(
                 f"there is no localizer {self.model!r}; choose from {', '.join(LOCALIZERS)}"
             )
-        for name in ("epochs", "batch", "image_size", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{name} must be at least 1, got {value}")
+        _require_positive(self, "epochs", "batch", "image_size", "threads")
         if self.val_share is not None and not 0 <= self.val_share < 1:
             raise OptionError(f"val_share must be at least 0 and below 1, got {self.val_share:g}")
 
     def flags(self) -> list[str]:
         """As the trainer reads them; what is None is left out."""
-        words: list[str] = []
-        for name, value in asdict(self).items():
-            if value is not None:
-                words += ["--" + name.replace("_", "-"), str(value)]
-        return words
+        return _flags(asdict(self))
+
+
+@dataclass(frozen=True)
+class DetectorTrainingOptions:
+    """What a person chooses for a detector; None leaves it to the preset."""
+
+    what: ClassVar[str] = DETECTOR
+
+    model: str = _option(DEFAULT_DETECTOR, f"which detector: {', '.join(DETECTORS)}")
+    preset: str | None = _option(None, "named recipe of the trainer; none: the one for the model")
+    with_proposals: float | None = _option(
+        None, "also learn from proposals of at least this score, as if they were accepted"
+    )
+    epochs: int | None = _option(None, "times that every photo is seen")
+    batch: int | None = _option(None, "photos a step")
+    seed: int | None = _option(None, "the same seed makes the same training")
+    device: str | None = _option(None, "cpu, cuda, cuda:1 …; none: what is there")
+    threads: int | None = _option(None, "threads on the CPU; none: as many as it likes")
+
+    def __post_init__(self) -> None:
+        if self.model not in DETECTORS:
+            raise OptionError(
+                f"there is no detector {self.model!r}; choose from {', '.join(DETECTORS)}"
+            )
+        _require_positive(self, "epochs", "batch", "threads")
+        score = self.with_proposals
+        if score is not None and not 0 <= score <= 1:
+            raise OptionError(f"with_proposals is a score from 0 to 1, got {score:g}")
+
+    def flags(self) -> list[str]:
+        """As the trainer reads them; which proposals take part stands in its data."""
+        chosen = asdict(self)
+        del chosen["with_proposals"]
+        return _flags(chosen)
+
+
+AnyOptions = TrainingOptions | DetectorTrainingOptions
+
+
+def _require_positive(options: object, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise OptionError(f"{name} must be at least 1, got {value}")
+
+
+def _flags(chosen: dict[str, Any]) -> list[str]:
+    words: list[str] = []
+    for name, value in chosen.items():
+        if value is not None:
+            words += ["--" + name.replace("_", "-"), str(value)]
+    return words
 
 
 @dataclass(frozen=True)

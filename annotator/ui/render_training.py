@@ -20,6 +20,7 @@ from annotator.training_log import TrainingLog
 from annotator.training_options import Material
 from annotator.ui.curves import Line, chart
 from annotator.ui.render import count
+from engine.detectors.saved import DetectorCard
 
 TITLES = {
     WAITING: "Starting",
@@ -216,7 +217,7 @@ def _model(model: Model) -> str:
     facts = [
         card.arch,
         *figures(card.metrics),
-        f"{card.image_size} px",
+        *([] if isinstance(card, DetectorCard) else [f"{card.image_size} px"]),
         f"{model.bytes / 1e6:.1f} MB",
         f"{model.made_at.astimezone():%Y-%m-%d %H:%M}",
     ]

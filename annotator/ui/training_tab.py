@@ -17,6 +17,7 @@ import gradio as gr
 from annotator import models, trainer, training
 from annotator.store import Project
 from annotator.training import Trainings
+from annotator.training_kinds import KINDS, LOCALIZER
 from annotator.training_options import DEFAULT_MODEL, TrainingOptions, material
 from annotator.ui import render, render_training
 from annotator.workspace import Workspace
@@ -270,7 +271,7 @@ class TrainingTab:
         """Ask the trainer for its presets, once; see `preset_outputs`."""
         if not self._presets:
             try:
-                self._presets = trainer.presets()
+                self._presets = trainer.presets(KINDS[LOCALIZER])
             except AnnotatorError as error:
                 gr.Warning(str(error))
         return self._choose_model(model, preset)

@@ -1,0 +1,166 @@
+"""What a project has to train a detector from: curated, rejected, if wanted proposed instances.
+
+Held-back photos (`annotator.holdback`) only measure. Everything else that was reviewed trains:
+curated instances as objects, rejected ones as known negatives of their class. Photos reviewed in
+full are marked complete; on the others nothing unlabelled may be called background.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from annotator import holdback
+from annotator.holdback import Parts
+from annotator.store import Project
+from annotator.views import View
+from engine.errors import OptionError
+from engine.types import CURATED, Instance, LabeledImage, Status
+
+FEWEST_PHOTOS = 2
+SMALL_CLASS = 10  # instances; a class with fewer is hardly learned
+
+
+@dataclass(frozen=True)
+class DetectorMaterial:
+    """What there is to learn from, and what there is to judge by."""
+
+    train: tuple[LabeledImage, ...]  # with the instances that train, and nothing else
+    complete: frozenset[int]  # ids of those that were reviewed in full
+    judges: tuple[LabeledImage, ...]  # held back, with their curated instances
+    unfinished: int  # photos held back that cannot judge yet
+    photos: int  # of the project
+    with_proposals: float | None = None  # the score from which proposals train as well
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Class -> instances to learn from, most first."""
+        return _count(self.train)
+
+    @property
+    def judged_classes(self) -> dict[str, int]:
+        """Class -> curated instances on the photos that judge."""
+        return _count(self.judges)
+
+    @property
+    def rejected(self) -> int:
+        """Known negatives."""
+        return sum(one.status is Status.REJECTED for image in self.train for one in image.instances)
+
+    @property
+    def proposed(self) -> int:
+        """Proposals that train as if they were accepted."""
+        return sum(one.status is Status.PROPOSED for image in self.train for one in image.instances)
+
+    @property
+    def small_classes(self) -> list[str]:
+        """Classes that are hardly learned."""
+        return [name for name, count in self.classes.items() if count < SMALL_CLASS]
+
+    @property
+    def parent(self) -> str:
+        """The model that proposed most of what trains; empty where none did."""
+        proposers = Counter(
+            one.source.checkpoint
+            for image in self.train
+            for one in image.instances
+            if one.status is not Status.REJECTED and one.source.checkpoint
+        )
+        return proposers.most_common(1)[0][0] if proposers else ""
+
+    def problem(self) -> str:
+        """Why no detector can be trained, and what to do; empty where one can."""
+        positive = [image for image in self.train if _count([image])]
+        if len(positive) >= FEWEST_PHOTOS:
+            return ""
+        if not positive and self.judges:
+            return (
+                f"all photos with accepted objects ({len(self.judges)}) are held back for judging "
+                "and never train: review more photos, or hold back a smaller share"
+            )
+        if not positive and self.with_proposals is not None:
+            return (
+                "nothing is accepted yet and no proposal has a score of "
+                f"{self.with_proposals:g} or more: review photos, or take a lower score"
+            )
+        if not positive:
+            return (
+                "a detector learns from accepted objects, and none is accepted yet: review some "
+                "photos first, or train from proposals above a score"
+            )
+        return (
+            f"accepted objects lie on only 1 photo that may train, and it takes at least "
+            f"{FEWEST_PHOTOS}: review more photos"
+        )
+
+    def require_enough(self) -> None:
+        """OptionError where there is nothing to learn from."""
+        if problem := self.problem():
+            raise OptionError(problem)
+
+
+def _count(images: Iterable[LabeledImage]) -> dict[str, int]:
+    names = Counter(
+        one.category
+        for image in images
+        for one in image.instances
+        if one.category is not None and one.status is not Status.REJECTED
+    )
+    return dict(names.most_common())
+
+
+def material(view: View, *, with_proposals: float | None = None) -> DetectorMaterial:
+    """What there is in the project, without looking whether its photos are still there."""
+    return _material(holdback.parts(view), with_proposals)
+
+
+def material_here(
+    project: Project, view: View, *, with_proposals: float | None = None
+) -> tuple[DetectorMaterial, list[str]]:
+    """The same without the photos that are gone; the names of those that would have taken part."""
+    gone = {
+        photo.id: photo.file_name
+        for photo in view.photos()
+        if not os.path.isfile(project.photo_path(photo))
+    }
+    found = holdback.parts(view)
+    there = Parts(*(tuple(one for one in part if one.id not in gone) for part in _parts(found)))
+    whole = _material(found, with_proposals)
+    missing = [gone[one.id] for one in (*whole.train, *whole.judges) if one.id in gone]
+    return _material(there, with_proposals), missing
+
+
+def _parts(found: Parts) -> tuple[tuple[LabeledImage, ...], ...]:
+    return found.train, found.judges, found.unfinished
+
+
+def _material(found: Parts, with_proposals: float | None) -> DetectorMaterial:
+    train, complete = [], set()
+    for image in found.train:
+        kept = tuple(one for one in image.instances if _trains(one, with_proposals))
+        if kept:
+            train.append(replace(image, instances=kept))
+            if holdback.is_complete(image):
+                complete.add(image.id)
+    judges = [
+        replace(image, instances=tuple(one for one in image.instances if one.status in CURATED))
+        for image in found.judges
+    ]
+    return DetectorMaterial(
+        train=tuple(train),
+        complete=frozenset(complete),
+        judges=tuple(judges),
+        unfinished=len(found.unfinished),
+        photos=sum(len(part) for part in _parts(found)),
+        with_proposals=with_proposals,
+    )
+
+
+def _trains(instance: Instance, with_proposals: float | None) -> bool:
+    if instance.category is None:  # nobody said what it is
+        return False
+    if instance.status is not Status.PROPOSED:
+        return True
+    return with_proposals is not None and (instance.score or 0.0) >= with_proposals

@@ -1,0 +1,83 @@
+"""Photos that judge detectors and never train them: a stable share of a project, by their content.
+
+The photo's SHA-256 decides, so the same photo is held back in every project, whatever it is called
+and whenever it came. A larger share keeps all that a smaller one held back. Only photos that are
+reviewed in full can judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from annotator.store import Transaction
+from annotator.views import View
+from engine.errors import OptionError
+from engine.types import CURATED, LabeledImage, Status
+
+SHARE = 0.2  # of the photos, where the project does not say otherwise
+ENOUGH = 10  # photos; with fewer, one photo more or less turns the judgement
+SETTING = "held_back_share"
+
+_BITS = 64  # of the hash, which is 256 bits long
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The photos of a project by what they may do; every photo is in one part."""
+
+    train: tuple[LabeledImage, ...]
+    judges: tuple[LabeledImage, ...]  # held back, and reviewed in full
+    unfinished: tuple[LabeledImage, ...]  # held back, and cannot judge yet
+
+
+def is_held_back(sha256: str, share: float) -> bool:
+    """Whether the photo of this content (hexadecimal) never trains; ``share`` lies in [0, 1]."""
+    return int(sha256[: _BITS // 4], 16) < share * 2**_BITS
+
+
+def is_complete(image: LabeledImage) -> bool:
+    """Whether a photo was reviewed in full: something is curated, and nothing is undecided.
+
+    The image must come with instances of every status.
+    """
+    statuses = {one.status for one in image.instances}
+    return bool(statuses & CURATED) and Status.PROPOSED not in statuses
+
+
+def share_of(view: View) -> float:
+    """The share that the project holds back."""
+    return float(view.setting(SETTING, SHARE))
+
+
+def set_share(transaction: Transaction, share: float) -> None:
+    """Hold back another share; OptionError outside of 0 to 0.9."""
+    if not 0 <= share <= 0.9:
+        raise OptionError(f"the share of photos held back must be from 0 to 0.9, got {share:g}")
+    transaction.set_setting(SETTING, share)
+
+
+def parts(view: View) -> Parts:
+    """Every photo with all its instances, by what it may do."""
+    share = share_of(view)
+    held_back = {photo.id for photo in view.photos() if is_held_back(photo.sha256, share)}
+    train: list[LabeledImage] = []
+    judges: list[LabeledImage] = []
+    unfinished: list[LabeledImage] = []
+    for image in view.labeled(frozenset(Status)):
+        if image.id not in held_back:
+            train.append(image)
+        else:
+            (judges if is_complete(image) else unfinished).append(image)
+    return Parts(tuple(train), tuple(judges), tuple(unfinished))
+
+
+def weakness(photos: int) -> str:
+    """Why a judgement by so many photos says little; empty where there are enough."""
+    if photos >= ENOUGH:
+        return ""
+    shown = "1 photo" if photos == 1 else f"{photos} photos" if photos else "no photo"
+    verb = "judges" if photos < 2 else "judge"
+    return (
+        f"{shown} {verb}, and it takes about {ENOUGH} for a judgement that holds: review "
+        f"{ENOUGH - photos} more of those held back"
+    )

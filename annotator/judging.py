@@ -1,0 +1,275 @@
+"""A detector against the one in use, on the photos that the project holds back: figures, a verdict.
+
+Both see the same photos, and the same photos are drawn in each round of the bootstrap, so what is
+hard about a photo is hard for both. Photos that one of the two has learned from are left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annotator import holdback, models, promotion
+from annotator import training_files as files
+from annotator.store import Project, now
+from annotator.training_kinds import DETECTOR, KINDS
+from engine import photos
+from engine.errors import FormatError, OptionError
+from engine.metrics.detection import DetectedPhoto, ScoredBox, TrueBox, coco_scores
+from engine.metrics.resampling import Interval, Measure, interval, paired_difference
+from engine.types import CURATED, LabeledImage
+from exports.coco import read_json
+
+if TYPE_CHECKING:
+    from engine.detectors.predictor import Detection
+    from engine.types import Image
+
+Detect = Callable[["Image"], Sequence["Detection"]]
+Loader = Callable[[Path], Detect]
+
+MEASURES: tuple[Measure, ...] = ("ap50", "ap", "corloc")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure in [0, 1], or the difference of two, with its 95 % interval over photos."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, found: Interval) -> Figure:
+        """Without how sure the interval is, which is always the same here."""
+        return cls(found.value, found.low, found.high)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What came out; ``present`` is the detector in use, empty where there was none."""
+
+    candidate: str
+    present: str
+    fingerprint: str  # of the candidate's file
+    photos: int
+    objects: int
+    left_out: int  # photos held back that one of the two has learned from, or that are gone
+    figures: dict[str, Figure]  # "ap50", "ap", "corloc" of the candidate
+    present_figures: dict[str, Figure]
+    differences: dict[str, Figure]  # candidate less present, photo by photo
+    per_class: dict[str, float]  # AP50
+    present_per_class: dict[str, float]
+    is_better: bool
+    reason: str
+    seconds: float
+    at: str = field(default_factory=now)
+
+    @property
+    def weakness(self) -> str:
+        """Why it says little; empty where it says enough."""
+        return holdback.weakness(self.photos)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**asdict(self), "weakness": self.weakness}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Judgement | None:
+        """The inverse of `as_dict`; None where something else was written there."""
+        chosen = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+        try:
+            for name in ("figures", "present_figures", "differences"):
+                chosen[name] = {key: Figure(**one) for key, one in chosen[name].items()}
+            return cls(**chosen)
+        except (KeyError, TypeError, AttributeError):
+            return None
+
+
+def loader(device: str) -> Loader:
+    """How a file becomes a detector; only here the networks are loaded."""
+
+    def load(path: Path) -> Detect:
+        # It brings torch along; the other commands and the server should not wait for it.
+        from engine.detectors.predictor import Detector
+
+        return Detector(path, device=device).detect
+
+    return load
+
+
+def judge(
+    project: Project,
+    candidate: str,
+    *,
+    load: Loader,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Judgement:
+    """Measure this detector, and the one in use if it is another one.
+
+    ``on_progress`` is told how many photos are done, of how many. OptionError where it is no
+    detector or no photo can judge; WeightsError where a file is broken.
+    """
+    begun = time.monotonic()
+    model = promotion.require_detector(project, candidate)
+    with project.read() as view:
+        present = promotion.current(view)
+    others = [present] if present not in ("", candidate) else []
+    files_of = {name: models.path_of(project, name) for name in (candidate, *others)}
+    jury, left_out = _jury(project, list(files_of))
+    if not jury:
+        raise OptionError(_nobody_judges(project, left_out))
+    found = _detected(project, jury, files_of, load, on_progress)
+    new, old = found[candidate], found.get(present, [])
+    figures, present_figures = _figures(new), _figures(old)
+    differences: dict[str, Figure] = {
+        name: Figure.of(interval)
+        for name in MEASURES
+        if others and (interval := paired_difference(old, new, name)) is not None
+    }
+    is_better, reason = verdict(figures, differences, present=present if others else "")
+    if present == candidate:
+        is_better, reason = False, f"{candidate} is in use already"
+    return Judgement(
+        candidate=candidate,
+        present=present if others else "",
+        fingerprint=models.fingerprint(model.path),
+        photos=len(jury),
+        objects=sum(len(photo.truth) for photo in new),
+        left_out=left_out,
+        figures=figures,
+        present_figures=present_figures,
+        differences=differences,
+        per_class=dict(coco_scores(new).per_class),
+        present_per_class=dict(coco_scores(old).per_class),
+        is_better=is_better,
+        reason=reason,
+        seconds=time.monotonic() - begun,
+    )
+
+
+def verdict(
+    figures: Mapping[str, Figure], differences: Mapping[str, Figure], *, present: str
+) -> tuple[bool, str]:
+    """Whether the rule promotes, and why: AP50 above 0, or no worse on nearly all draws."""
+    ap50 = figures["ap50"].value
+    if not present:
+        if ap50 > 0:
+            return True, f"no detector is in use, and this one finds something (AP50 {ap50:.1%})"
+        return False, "it found none of the objects (AP50 0.0%)"
+    change = differences["ap50"]
+    shown = f"AP50 {change.value:+.1%}, from {change.low:+.1%} to {change.high:+.1%}"
+    if change.value > 0 and change.low >= 0:
+        return True, f"better than {present}: {shown}"
+    if change.value < 0 and change.high < 0:
+        return False, f"worse than {present}: {shown}"
+    return False, f"not surely better than {present}: {shown}"
+
+
+# -- who judges ------------------------------------------------------------------------------------
+
+
+def _jury(project: Project, names: Sequence[str]) -> tuple[list[tuple[LabeledImage, Path]], int]:
+    """The photos that judge with their files, and how many were left out."""
+    with project.read() as view:
+        judges = holdback.parts(view).judges
+        places = {photo.id: project.photo_path(photo) for photo in view.photos()}
+    seen = set().union(*(learnt_from(project, name) for name in names))
+    jury = [
+        (image, places[image.id])
+        for image in judges
+        if image.id not in seen and places[image.id].is_file()
+    ]
+    return jury, len(judges) - len(jury)
+
+
+def _nobody_judges(project: Project, left_out: int) -> str:
+    if left_out:
+        return (
+            f"none of the {left_out} reviewed photos that are held back can judge: they are gone, "
+            "or one of the detectors learned from them when fewer were held back"
+        )
+    with project.read() as view:
+        share, parts = holdback.share_of(view), holdback.parts(view)
+    if parts.unfinished:
+        return (
+            f"{len(parts.unfinished)} photos are held back and none is reviewed in full yet; "
+            f"review some of them, for example {parts.unfinished[0].file_name}"
+        )
+    return (
+        f"no photo is held back: {share:.0%} of {len(parts.train)} photos are none; add photos, or "
+        "hold back a larger share: annotator models judging --share 0.4"
+    )
+
+
+def learnt_from(project: Project, name: str) -> set[int]:
+    """The ids of all photos that this model, or one that it began with, was trained on here."""
+    seen: set[int] = set()
+    pending, known = [name], set()
+    made_by = {
+        str(files.read_note(folder, files.REQUEST).get("name")): folder
+        for folder in files.numbered_folders(project).values()
+    }
+    while pending:
+        one = pending.pop()
+        folder = made_by.get(one)
+        if one in known or folder is None:
+            continue
+        known.add(one)
+        request = files.read_note(folder, files.REQUEST)
+        pending += [Path(weights).stem] if (weights := request.get("weights")) else []
+        if files.kind_of(request).name == DETECTOR:
+            seen |= _trained_ids(folder / KINDS[DETECTOR].data)
+    return seen
+
+
+def _trained_ids(data: Path) -> set[int]:
+    try:
+        return {one["id"] for one in read_json(data)["images"] if one["part"] == "train"}
+    except (FormatError, KeyError, TypeError):
+        return set()  # the folder was tidied away: nobody knows any more
+
+
+# -- what they see ---------------------------------------------------------------------------------
+
+
+def _detected(
+    project: Project,
+    jury: Sequence[tuple[LabeledImage, Path]],
+    files_of: Mapping[str, Path],
+    load: Loader,
+    on_progress: Callable[[int, int], None],
+) -> dict[str, list[DetectedPhoto]]:
+    """Detector -> its answers on every photo; one detector after the other, so one is in memory."""
+    total, done = len(jury) * len(files_of), 0
+    on_progress(done, total)
+    found: dict[str, list[DetectedPhoto]] = {}
+    for name, path in files_of.items():
+        detect = load(path)
+        found[name] = []
+        for image, place in jury:
+            found[name].append(_answers(image, detect(photos.load(place))))
+            done += 1
+            on_progress(done, total)
+    return found
+
+
+def _answers(image: LabeledImage, detections: Sequence[Detection]) -> DetectedPhoto:
+    return DetectedPhoto(
+        truth=tuple(
+            TrueBox(one.box, one.category)
+            for one in image.instances
+            if one.status in CURATED and one.category is not None
+        ),
+        detections=tuple(ScoredBox(one.box, one.category, one.score) for one in detections),
+    )
+
+
+def _figures(answers: Sequence[DetectedPhoto]) -> dict[str, Figure]:
+    return {
+        name: Figure.of(found)
+        for name in MEASURES
+        if (found := interval(answers, name)) is not None
+    }

@@ -1,0 +1,152 @@
+"""`annotator models judge|promote|back|judging`: which detector a project uses, and why."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from annotator import holdback, judgements, judging, promotion
+from annotator.answers import answer, opened, progress_bar
+from annotator.judging import Figure, Judgement
+from annotator.store import Project
+from annotator.training import Training, Trainings
+from engine.errors import AnnotatorError, OptionError
+
+FIGURES = {"ap50": "AP50", "ap": "AP", "corloc": "CorLoc"}
+
+
+def run(arguments: argparse.Namespace) -> bool:
+    """The actions of `annotator models` that are about a project."""
+    if arguments.project is None:
+        raise OptionError(
+            f"say of which project: annotator models {arguments.action} --project DIR"
+        )
+    actions: dict[str, Callable[[Project, argparse.Namespace], bool]] = {
+        "judge": _judge,
+        "promote": _promote,
+        "back": _back,
+        "judging": _judging,
+    }
+    with opened(arguments.project) as project:
+        Trainings(project).all()  # the model of a training that has ended comes along
+        return actions[arguments.action](project, arguments)
+
+
+def judge_after_training(project: Project, found: Training, arguments: argparse.Namespace) -> bool:
+    """What follows a detector's training that was watched to its end; False if it cannot be."""
+    with project.read() as view:
+        arguments.by_rule = not promotion.is_by_hand(view)
+    arguments.name, arguments.device = found.name, "auto"
+    try:
+        return _judge(project, arguments)
+    except AnnotatorError as error:
+        answer(arguments, {"judgement": None, "reason": str(error)}, f"not judged: {error}")
+        return True
+
+
+def _judge(project: Project, arguments: argparse.Namespace) -> bool:
+    name = _name(arguments)
+    judgements.make_folder(project, name)
+    with progress_bar(quiet=arguments.quiet or arguments.json) as progress:
+        task = progress.add_task(f"judging {name}", total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+            judgements.note_progress(project, name, done=done, total=total)
+
+        judged = judging.judge(
+            project, name, load=judging.loader(arguments.device), on_progress=show
+        )
+    judgements.keep(project, judged)
+    is_promoted = False
+    if arguments.by_rule and judged.is_better:
+        is_promoted = promotion.promote(
+            project, name, by=promotion.RULE, reason=judged.reason, instead_of=judged.present
+        )
+    lines = [*judgement_lines(judged)]
+    if is_promoted:
+        lines.append(f"{name} is in use from now on; take it back with: annotator models back")
+    elif not arguments.by_rule:
+        lines.append(f"use it with: annotator models promote {name} --project DIR")
+    answer(arguments, {**judged.as_dict(), "promoted": is_promoted}, "\n".join(lines))
+    return True
+
+
+def judgement_lines(judged: Judgement) -> list[str]:
+    """A judgement as a table and a sentence."""
+    against = judged.present or "no detector in use"
+    lines = [f"{judged.candidate} against {against}, on {judged.photos} photos held back:"]
+    for key, title in FIGURES.items():
+        if key not in judged.figures:
+            continue
+        columns = [f"  {title:7} {_shown(judged.figures[key])}"]
+        if key in judged.present_figures:
+            columns.append(f"was {_shown(judged.present_figures[key])}")
+            columns.append(f"difference {_shown(judged.differences[key], sign='+')}")
+        lines.append("  ".join(columns))
+    if judged.left_out:
+        lines.append(f"  {judged.left_out} photos held back were left out: learned from, or gone")
+    return [*lines, judged.reason, *filter(None, [judged.weakness])]
+
+
+def _shown(figure: Figure, *, sign: str = "") -> str:
+    return f"{figure.value:{sign}.3f} ({figure.low:{sign}.3f} to {figure.high:{sign}.3f})"
+
+
+def _promote(project: Project, arguments: argparse.Namespace) -> bool:
+    name = _name(arguments)
+    is_new = promotion.promote(project, name, by=promotion.HAND, reason="by hand")
+    text = f"{name} is in use from now on" if is_new else f"{name} is in use already"
+    answer(arguments, {"promoted": name}, text)
+    return True
+
+
+def _back(project: Project, arguments: argparse.Namespace) -> bool:
+    name = promotion.back(project)
+    text = f"{name} is in use again" if name else "no detector is in use any more"
+    answer(arguments, {"promoted": name}, text)
+    return True
+
+
+def _judging(project: Project, arguments: argparse.Namespace) -> bool:
+    if arguments.by_rule and arguments.by_hand:
+        raise OptionError("choose one of --by-rule and --by-hand")
+    with project.write() as transaction:
+        if arguments.share is not None:
+            holdback.set_share(transaction, arguments.share)
+        if arguments.by_rule or arguments.by_hand:
+            promotion.set_by_hand(transaction, bool(arguments.by_hand))
+    with project.read() as view:
+        parts = holdback.parts(view)
+        value: dict[str, Any] = {
+            "share": holdback.share_of(view),
+            "judge": len(parts.judges),
+            "unfinished": [image.file_name for image in parts.unfinished],
+            "by_hand": promotion.is_by_hand(view),
+            "promoted": promotion.current(view),
+            "history": [asdict(one) for one in promotion.history(view)],
+        }
+    held_back = len(parts.judges) + len(parts.unfinished)
+    lines = [
+        f"{value['share']:.0%} of the photos are held back for ever: {held_back} photos, of which "
+        f"{value['judge']} are reviewed in full and judge",
+        *filter(None, [holdback.weakness(len(parts.judges))]),
+        "detectors are promoted " + ("by hand" if value["by_hand"] else "by rule"),
+        f"in use: {value['promoted'] or 'no detector'}",
+        *(
+            f"  {one.at[:16]} {one.model or 'none'}: {one.reason}"
+            for one in promotion.history(view)
+        ),
+    ]
+    answer(arguments, value, "\n".join(lines))
+    return True
+
+
+def _name(arguments: argparse.Namespace) -> str:
+    if arguments.name is None:
+        raise OptionError(
+            f"say which detector: annotator models {arguments.action} NAME --project DIR"
+        )
+    return str(arguments.name)
