@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import OptionError
-from training.photo_cache import PhotoCache
+from training.photo_cache import PhotoCache, View
 from training.transforms import Augmentation, training_view
 
 AHEAD = 2  # batches a thread
@@ -81,7 +81,7 @@ class Batch:
 
 
 def batches(
-    cache: PhotoCache,
+    cache: PhotoCache[View],
     targets: NDArray[np.int64],
     plan: Plan,
     augmentation: Augmentation,

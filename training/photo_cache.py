@@ -1,4 +1,4 @@
-"""Decoded photos of one size: names in, uint8 (side, side, 3) out, each decoded once if it fits.
+"""Decoded photos in squares: names in, uint8 (side, side, 3) out, each decoded once if it fits.
 
 The pixels lie in one file of the run's folder, mapped into memory, so an epoch costs no JPEG
 decoding and a resumed run no preparation. Beside it an index says what each photo was.
@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import PhotoError
-from engine.photos import inspect, load
+from engine.photos import load
 from engine.types import Image
 from exports.whole_files import write_whole
 from training.transforms import EvaluationView, evaluation_view
@@ -28,25 +28,48 @@ from training.transforms import EvaluationView, evaluation_view
 SPARE_SHARE = 0.5  # of the free disk at most
 
 
+class KeptView(Protocol):
+    """What is kept of a photo."""
+
+    @property
+    def side(self) -> int:
+        """Of the kept square in pixels."""
+
+    @property
+    def described(self) -> list[Any]:
+        """As plain JSON, so that what was kept of another view is not taken for this one's."""
+
+    def of(self, photo: Image, *, file_name: str) -> Image:
+        """The kept square of a decoded photo; PhotoError where it is not what was expected."""
+
+
+V = TypeVar("V", bound=KeptView)
+
+
 @dataclass(frozen=True)
 class View:
-    """What is kept of a photo: a square of ``side``, of the whole photo or of its centre."""
+    """A square of ``side``, of the whole photo or of its centre."""
 
     side: int
     resize: int
     view: EvaluationView = "direct"
 
-    def of(self, photo: Image) -> Image:
-        """The kept square of a decoded photo."""
+    @property
+    def described(self) -> list[Any]:
+        """Every field."""
+        return [self.side, self.resize, self.view]
+
+    def of(self, photo: Image, *, file_name: str) -> Image:
+        """The kept square of a decoded photo, whatever its name."""
         return evaluation_view(photo, image_size=self.side, resize=self.resize, view=self.view)
 
 
 @dataclass(frozen=True)
-class PhotoCache:
+class PhotoCache(Generic[V]):
     """The readable ones of the given photos, by number."""
 
     folder: Path  # of the photos
-    view: View
+    view: V
     file_names: tuple[str, ...]
     sha256: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]  # name and reason of those that were left out
@@ -60,7 +83,8 @@ class PhotoCache:
         """(side, side, 3); PhotoError where an unkept photo broke since it was first read."""
         if self.pixels is not None:
             return self.pixels[self.rows[number]]
-        return self.view.of(load(self.folder / self.file_names[number]))
+        name = self.file_names[number]
+        return self.view.of(load(self.folder / name), file_name=name)
 
 
 @dataclass(frozen=True)
@@ -72,13 +96,13 @@ class _Readers:
 def prepare(
     folder: Path,
     file_names: Sequence[str],
-    view: View,
+    view: V,
     *,
     place: Path,
     workers: int,
     byte_limit: int,
     check: Callable[[], None] = lambda: None,
-) -> PhotoCache:
+) -> PhotoCache[V]:
     """Read every photo once, or take over what an earlier call left at ``place`` (without suffix).
 
     Photos that do not open are left out. What does not fit into ``byte_limit`` or half the free
@@ -86,7 +110,7 @@ def prepare(
     """
     index_file, pixel_file = place.with_suffix(".json"), place.with_suffix(".npy")
     described = {
-        "view": [view.side, view.resize, view.view],
+        "view": view.described,
         "photos": list(file_names),
         "stamps": [_stamp(folder / name) for name in file_names],
     }
@@ -125,7 +149,11 @@ def discard(place: Path) -> None:
 
 
 def _read_all(
-    folder: Path, file_names: Sequence[str], view: View, pixel_file: Path | None, readers: _Readers
+    folder: Path,
+    file_names: Sequence[str],
+    view: KeptView,
+    pixel_file: Path | None,
+    readers: _Readers,
 ) -> list[dict[str, str]]:
     """What each photo was; their pixels go to the file, which appears when it is whole."""
     beside = None if pixel_file is None else pixel_file.with_suffix(".part")
@@ -138,9 +166,9 @@ def _read_all(
         readers.check()
         path = folder / file_names[number]
         try:
-            if pixels is None:
-                return {"sha256": inspect(path).sha256}
-            pixels[number] = view.of(load(path))
+            kept = view.of(load(path), file_name=file_names[number])
+            if pixels is not None:
+                pixels[number] = kept
             with path.open("rb") as file:
                 return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
         except (PhotoError, OSError) as error:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engine.errors import OptionError
 from training.data import TaggedSet, data_hash, read_tagged_set
-from training.photo_cache import PhotoCache, View, discard, prepare
+from training.photo_cache import PhotoCache, V, View, discard, prepare
 from training.processes import ProcessGroup
-from training.settings import Settings
+from training.settings import Machine, Settings
 from training.validation import Truth, check_truth
 
 PARTS = ("training", "validation")
@@ -23,8 +24,8 @@ class ReadData:
     """What is trained and judged on; photos that do not open are out already."""
 
     tagged: TaggedSet
-    training: PhotoCache
-    validation: PhotoCache
+    training: PhotoCache[View]
+    validation: PhotoCache[View]
     truth: Truth | None
     hash: str
 
@@ -63,25 +64,18 @@ def read_data(settings: Settings, group: ProcessGroup, check: Callable[[], None]
         View(recipe.resize, recipe.resize),
         View(recipe.image_size, recipe.resize, recipe.evaluation_view),
     )
-    caches = []
-    for name, view in zip(PARTS, views, strict=True):
-        photos = getattr(tagged, name)
-        names = [photo.file_name for photo in photos]
-        read = functools.partial(
-            prepare,
+    training, validation = (
+        kept_photos(
             settings.photos,
-            names,
+            [photo.file_name for photo in getattr(tagged, name)],
             view,
             place=settings.out / name,
-            workers=settings.machine.workers,
-            byte_limit=int(settings.machine.cache_gigabytes * 1e9),
+            machine=settings.machine,
+            group=group,
             check=check,
         )
-        # The first process reads, the others find what it left.
-        cache = read() if group.leads else None
-        group.wait()
-        caches.append(cache if cache is not None else read())
-    training, validation = caches
+        for name, view in zip(PARTS, views, strict=True)
+    )
     tagged = _without_unreadable(tagged, training, validation)
     truth = None if settings.truth is None else Truth.read(settings.truth)
     if truth is not None and settings.truth is not None:
@@ -90,14 +84,40 @@ def read_data(settings: Settings, group: ProcessGroup, check: Callable[[], None]
     return ReadData(tagged, training, validation, truth, data_hash(tagged.training, sha256_of))
 
 
-def discard_pixels(settings: Settings) -> None:
+def kept_photos(
+    folder: Path,
+    file_names: Sequence[str],
+    view: V,
+    *,
+    place: Path,
+    machine: Machine,
+    group: ProcessGroup,
+    check: Callable[[], None],
+) -> PhotoCache[V]:
+    """Photos read once by the first process; the others find what it left."""
+    read = functools.partial(
+        prepare,
+        folder,
+        file_names,
+        view,
+        place=place,
+        workers=machine.workers,
+        byte_limit=int(machine.cache_gigabytes * 1e9),
+        check=check,
+    )
+    cache = read() if group.leads else None
+    group.wait()
+    return cache if cache is not None else read()
+
+
+def discard_pixels(out: Path) -> None:
     """Remove the decoded photos of a run that is done."""
     for part in PARTS:
-        discard(settings.out / part)
+        discard(out / part)
 
 
 def _without_unreadable(
-    tagged: TaggedSet, training: PhotoCache, validation: PhotoCache
+    tagged: TaggedSet, training: PhotoCache[View], validation: PhotoCache[View]
 ) -> TaggedSet:
     good = {*training.file_names, *validation.file_names}
     kept = {

@@ -82,7 +82,7 @@ def check_truth(truth: Truth, photos: Sequence[TaggedPhoto], path: Path) -> None
 @torch.inference_mode()
 def validate(
     network: nn.Module,
-    cache: PhotoCache,
+    cache: PhotoCache[View],
     photos: Sequence[TaggedPhoto],
     *,
     classes: Sequence[str],

@@ -97,7 +97,7 @@ def _train(
         )
     group.wait()
     if group.leads:
-        discard_pixels(settings)
+        discard_pixels(settings.out)
     seconds = round(progress.seconds, 3)
     log.write("done", step=progress.step, metrics=progress.kept_metrics, seconds=seconds)
 
