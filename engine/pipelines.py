@@ -14,6 +14,7 @@ import numpy as np
 
 from engine import judging, matching
 from engine.cuts import candidate_cuts
+from engine.detector_pipeline import DetectorPipeline, DetectorPipelineOptions
 from engine.errors import OptionError
 from engine.gallery import GalleryOptions, build_gallery
 from engine.geometry import mask_to_box, mask_to_rle, ranked_masks
@@ -263,6 +264,11 @@ def _build_pro2sam(options: Mapping[str, Any]) -> Pipeline:
     return Pro2samPipeline(from_dict(Pro2samOptions, options), embeddings=EmbeddingStore())
 
 
+def _build_detector(options: Mapping[str, Any]) -> Pipeline:
+    chosen = from_dict(DetectorPipelineOptions, options)
+    return DetectorPipeline(chosen, embeddings=EmbeddingStore())
+
+
 @dataclass(frozen=True)
 class PipelineKind:
     """A pipeline by name: its option class, and how to build it from plain JSON options."""
@@ -274,6 +280,7 @@ class PipelineKind:
 PIPELINES: dict[str, PipelineKind] = {
     "classical": PipelineKind(ClassicalOptions, _build_classical),
     "pro2sam": PipelineKind(Pro2samOptions, _build_pro2sam),
+    "detector": PipelineKind(DetectorPipelineOptions, _build_detector),
 }
 DEFAULT = "classical"
 

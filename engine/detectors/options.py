@@ -209,3 +209,21 @@ class MaskRcnnOptions(DetectorOptions):
                 "There is no Mask R-CNN of COCO with the backbone 'mobilenet'; take the weights "
                 "'backbone', or another backbone."
             )
+
+
+LONGEST_SIDE = 2000  # pixels of a view at one of several scales, as WeakSAM has it
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How often a photo is looked at; the defaults are once, as the network was trained."""
+
+    scales: tuple[int, ...] = field(
+        default=(),
+        metadata={"help": "short sides in pixels at which a photo is seen; none: as trained"},
+    )
+    flips: bool = field(default=False, metadata={"help": "see each of them mirrored too"})
+
+    def __post_init__(self) -> None:
+        if self.scales and min(self.scales) < 32:
+            raise OptionError(f"scales must be at least 32 pixels, got {list(self.scales)}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from engine.segmenters.sam_candidates import Filters
 from engine.segmenters.sam_encoder import PhotoEncoder
 from engine.segmenters.sam_exact import ExactGallery
 from engine.segmenters.sam_fast import fast_gallery, half_precision, plausible
-from engine.types import Candidate, CoarseMap, Image, Mask, Prompts
+from engine.types import Box, Candidate, CoarseMap, Image, Mask, Prompts
+
+PIXELS_AT_ONCE = 50_000_000  # of the masks of a batch of boxes: 200 MB of logits
 
 MASK_LOGIT = 10.0
 """How sure the mask prompt is where it comes from a drawn mask and not from the network: near
@@ -114,6 +117,26 @@ class SamSegmenter:
             for index in order
             if masks[index].any()
         ]
+
+    @torch.inference_mode()
+    def masks_for_boxes(self, boxes: Sequence[Box]) -> list[Mask | None]:
+        """The mask that `masks_for` gives for each box, computed many at a time."""
+        predictor = self._predictor
+        if not predictor.is_image_set:
+            raise RuntimeError("set_image comes before masks_for_boxes")
+        height, width = predictor.original_size
+        at_once = max(1, PIXELS_AT_ONCE // (height * width))
+        masks: list[Mask | None] = []
+        for start in range(0, len(boxes), at_once):
+            chosen = torch.tensor(boxes[start : start + at_once], device=predictor.device)
+            found, _, _ = predictor.predict_torch(
+                point_coords=None,
+                point_labels=None,
+                boxes=predictor.transform.apply_boxes_torch(chosen, (height, width)),
+                multimask_output=False,
+            )
+            masks += [mask if mask.any() else None for mask in found[:, 0].cpu().numpy()]
+        return masks
 
     @torch.inference_mode()
     def gallery(
