@@ -119,9 +119,10 @@ def run_suggest(arguments: argparse.Namespace) -> bool:
         with project.read() as view:
             problems = runs.problems(view, run_id)
     rate = run.seconds / run.done if run.done else 0.0
+    made = "findings" if run.kind == runs.CHECK else "proposals"
     lines = [
         f"run {run.id} ({run.pipeline}) {run.status}: {run.done} of {run.total} photos, "
-        f"{run.instances} proposals, {rate:.2f} s a photo on one core, {run.problems} problems"
+        f"{run.instances} {made}, {rate:.2f} s a photo on one core, {run.problems} problems"
     ]
     lines += first([f"  {name}: {problem}" for name, problem in problems])
     value = {**asdict(run), "seconds_a_photo": rate, "problems": dict(problems)}
@@ -134,14 +135,15 @@ def _find_or_start(project: Project, arguments: argparse.Namespace) -> int:
     _refuse_options_of_others(name, arguments)
     options = as_dict(from_arguments(pipelines.PIPELINES[name].options, arguments))
     options = pipeline_options.with_defaults(project, name, options)
+    kind = runs.CHECK if arguments.check else runs.PROPOSE
     with project.write() as transaction:
-        unfinished = runs.resumable(transaction, pipeline=name, options=options)
+        unfinished = runs.resumable(transaction, pipeline=name, options=options, kind=kind)
         if unfinished is not None:
             return unfinished.id
         photos = runs.select_photos(
-            transaction, pipeline=name, options=options, again=arguments.again
+            transaction, pipeline=name, options=options, again=arguments.again, kind=kind
         )
-        return runs.start(transaction, pipeline=name, options=options, photos=photos)
+        return runs.start(transaction, pipeline=name, options=options, photos=photos, kind=kind)
 
 
 def _refuse_options_of_others(name: str, arguments: argparse.Namespace) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Select, and_, case, exists, func, or_, select, true
+from sqlalchemy import Select, and_, case, exists, func, literal, or_, select, true
 
 from annotator import schema
 from annotator.views import View
@@ -20,19 +20,29 @@ STATUSES = ("all", "todo", "done", "rejected", "empty")
 all; something undecided; everything decided; something rejected; nothing on it at all.
 """
 
+PLAIN, UNCERTAIN, DISAGREEING, SUSPECT = "plain", "uncertainty", "disagreement", "suspicious"
+ORDERS = (PLAIN, UNCERTAIN, DISAGREEING, SUSPECT)
+"""In which order photos come; `annotator.queue` works them out."""
+
+LAST = 2**31 - 1  # the place of a photo that an order has no reason to show
+Key = tuple[int, int]  # place in the order, photo id
+
 
 @dataclass(frozen=True)
 class Filter:
-    """What the filmstrip shows: one of `STATUSES`, and photos with one class, or of any."""
+    """What the filmstrip shows: one of `STATUSES`, photos with one class or of any, the order."""
 
     status: str = "all"
     category_id: int | None = None
+    order: str = PLAIN
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
             raise OptionError(
                 f"filter '{self.status}' is unknown; choose from {', '.join(STATUSES)}"
             )
+        if self.order not in ORDERS:
+            raise OptionError(f"order '{self.order}' is unknown; choose from {', '.join(ORDERS)}")
 
 
 @dataclass(frozen=True)
@@ -98,8 +108,9 @@ def _photos() -> _Photos:
 
 def _query(chosen: Filter, *columns: Any) -> Select[Any]:
     image, photos = schema.image, _photos()
-    query = select(image.c.id, *columns, photos.proposed, photos.curated, photos.decided)
-    query = query.select_from(photos.source).where(photos.conditions[chosen.status])
+    place, source = _placed(chosen.order, photos.source)
+    query = select(place, image.c.id, *columns, photos.proposed, photos.curated, photos.decided)
+    query = query.select_from(source).where(photos.conditions[chosen.status])
     if chosen.category_id is not None:
         tag, instance = schema.image_tag, schema.instance
         is_tagged = exists().where(
@@ -111,12 +122,38 @@ def _query(chosen: Filter, *columns: Any) -> Select[Any]:
             instance.c.status != Status.REJECTED.value,
         )
         query = query.where(or_(is_tagged, holds_one))
-    return query.order_by(image.c.id)
+    return query.order_by(place, image.c.id)
+
+
+def _placed(order: str, source: Any) -> tuple[Any, Any]:
+    """The place of a photo in an order, and what to select it from."""
+    if order == PLAIN:
+        return literal(0), source
+    queue = schema.queue_place
+    in_order = and_(queue.c.image_id == schema.image.c.id, queue.c.order_name == order)
+    return func.coalesce(queue.c.place, LAST), source.join(queue, in_order, isouter=True)
+
+
+def photo_keys(view: View, chosen: Filter) -> list[Key]:
+    """Place and id of the photos that pass the filter, in review order."""
+    return [(row[0], row[1]) for row in view.connection.execute(_query(chosen))]
 
 
 def photo_ids(view: View, chosen: Filter) -> list[int]:
     """The ids of the photos that pass the filter, in review order."""
-    return list(view.connection.execute(_query(chosen)).scalars())
+    return [image_id for _, image_id in photo_keys(view, chosen)]
+
+
+def key_of(view: View, chosen: Filter, image_id: int) -> Key:
+    """Where a photo belongs in the order, whether or not it passes the filter."""
+    if chosen.order == PLAIN:
+        return (0, image_id)
+    queue = schema.queue_place
+    query = select(queue.c.place).where(
+        queue.c.order_name == chosen.order, queue.c.image_id == image_id
+    )
+    place = view.connection.execute(query).scalar()
+    return (LAST if place is None else place, image_id)
 
 
 def page(view: View, chosen: Filter, *, offset: int, limit: int) -> list[Item]:
@@ -130,7 +167,7 @@ def page(view: View, chosen: Filter, *, offset: int, limit: int) -> list[Item]:
             proposed=proposed,
             curated=curated,
         )
-        for image_id, file_name, proposed, curated, decided in view.connection.execute(query)
+        for _, image_id, file_name, proposed, curated, decided in view.connection.execute(query)
     ]
 
 
@@ -145,23 +182,29 @@ def counts(view: View) -> dict[str, int]:
     return dict(zip(photos.conditions, row, strict=True))
 
 
-def neighbours(ids: Sequence[int], image_id: int) -> tuple[int | None, int | None]:
-    """The ids before and after a photo, which need not pass the filter itself (any more)."""
-    at = bisect_left(ids, image_id)
-    is_listed = at < len(ids) and ids[at] == image_id
-    after = at + 1 if is_listed else at
-    return (ids[at - 1] if at > 0 else None, ids[after] if after < len(ids) else None)
+Place = TypeVar("Place", int, Key)
 
 
-def following(ids: Sequence[int], image_id: int, count: int) -> list[int]:
-    """Up to so many ids behind a photo, which need not pass the filter itself (any more)."""
-    after = bisect_right(ids, image_id)
-    return list(ids[after : after + count])
+def neighbours(keys: Sequence[Place], at: Place) -> tuple[Place | None, Place | None]:
+    """What is before and after a photo, which need not pass the filter itself (any more)."""
+    before, after = bisect_left(keys, at), bisect_right(keys, at)
+    return (keys[before - 1] if before > 0 else None, keys[after] if after < len(keys) else None)
+
+
+def following(keys: Sequence[Place], at: Place, count: int) -> list[Place]:
+    """Up to so many behind a photo, which need not pass the filter itself (any more)."""
+    after = bisect_right(keys, at)
+    return list(keys[after : after + count])
 
 
 def first_to_show(view: View, chosen: Filter) -> int | None:
-    """Where the person stopped, else the first photo with something to do, else the first."""
+    """Where the person stopped, else the first photo with something to do, else the first.
+
+    An order that somebody chose begins with its first photo.
+    """
     ids = photo_ids(view, chosen)
+    if chosen.order != PLAIN:
+        return ids[0] if ids else None
     stopped = view.setting("position")
     if stopped in ids:
         return int(stopped)

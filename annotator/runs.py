@@ -2,7 +2,8 @@
 
 A run stands in the store with its options and the list of its photos. What it did for a photo, the
 instances and the note that the photo is done are one transaction, so a run that is killed goes on
-where it stopped: no photo twice, none lost. What a person decided is never touched.
+where it stopped: no photo twice, none lost. What a person decided is never touched. A run of the
+kind CHECK goes over decided photos instead and leaves findings, no instances.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 
 from sqlalchemy import Row, exists, func, insert, select, update
 
-from annotator import evidence, schema
+from annotator import evidence, findings, qa, schema
+from annotator.comparing import disagreement
 from annotator.journal import SUGGEST, Change
 from annotator.store import Project, Transaction, now
 from annotator.views import View, instance_row
@@ -31,6 +33,7 @@ STALE_SECONDS = 60.0  # a worker beats several times in this time, however slow 
 ALREADY_DECIDED_IOU = 0.7  # a proposal this close to a decided instance asks nothing new
 
 ACTOR = "machine"
+PROPOSE, CHECK = "suggest", "check"  # kinds of runs
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,13 @@ class Run:
     """A run as the app and the command line show it."""
 
     id: int
+    kind: str  # PROPOSE or CHECK
     pipeline: str
     options: dict[str, Any]
     status: str  # as above, INTERRUPTED included
     total: int
     done: int
-    instances: int
+    instances: int  # proposed, or findings of a CHECK
     seconds: float  # summed over its photos
     problems: int  # photos that got nothing, with a reason
     message: str
@@ -57,24 +61,27 @@ class Run:
 
 
 def select_photos(
-    view: View, *, pipeline: str, options: Mapping[str, Any], again: bool
+    view: View, *, pipeline: str, options: Mapping[str, Any], again: bool, kind: str = PROPOSE
 ) -> list[int]:
     """The photos that a new run should work on, in the order of their ids.
 
-    Those where something is still undecided or nothing was proposed yet; without ``again``, those
-    that a run with the same pipeline and options has worked on are left out.
+    Those where something is still undecided or nothing was proposed yet, and to CHECK those where
+    everything is decided; without ``again``, those that a run of this kind with the same pipeline
+    and options has worked on are left out.
     """
     image, instance = schema.image, schema.instance
     has_any = exists().where(instance.c.image_id == image.c.id)
     undecided = exists().where(
         instance.c.image_id == image.c.id, instance.c.status == Status.PROPOSED.value
     )
-    query = select(image.c.id).where(undecided | ~has_any).order_by(image.c.id)
+    wanted = has_any & ~undecided if kind == CHECK else undecided | ~has_any
+    query = select(image.c.id).where(wanted).order_by(image.c.id)
     chosen = list(view.connection.execute(query).scalars())
     if again:
         return chosen
     seen: set[int] = set()
-    for run in view.connection.execute(select(schema.run).where(schema.run.c.pipeline == pipeline)):
+    same = select(schema.run).where(schema.run.c.pipeline == pipeline, schema.run.c.kind == kind)
+    for run in view.connection.execute(same):
         if run.options == dict(options):
             table = schema.run_photo
             seen.update(
@@ -86,9 +93,19 @@ def select_photos(
 
 
 def start(
-    transaction: Transaction, *, pipeline: str, options: Mapping[str, Any], photos: Sequence[int]
+    transaction: Transaction,
+    *,
+    pipeline: str,
+    options: Mapping[str, Any],
+    photos: Sequence[int],
+    kind: str = PROPOSE,
 ) -> int:
     """Write down a new run, waiting for a worker; its id. OptionError where there is no photo."""
+    if not photos and kind == CHECK:
+        raise OptionError(
+            "nothing to check: no photo is decided in full, or this pipeline has gone over all of "
+            "them; review some, or use --again"
+        )
     if not photos:
         raise OptionError(
             "nothing to do: every photo is decided or has these proposals already; "
@@ -96,7 +113,7 @@ def start(
         )
     result = transaction.connection.execute(
         insert(schema.run).values(
-            kind="suggest",
+            kind=kind,
             pipeline=pipeline,
             options=dict(options),
             selection=list(photos),
@@ -151,6 +168,7 @@ def _describe(view: View, row: Row[Any]) -> Run:
     ).one()
     return Run(
         id=row.id,
+        kind=row.kind,
         pipeline=row.pipeline,
         options=row.options,
         status=_status(row),
@@ -176,10 +194,12 @@ def all_runs(view: View) -> list[Run]:
     return [_describe(view, row) for row in rows]
 
 
-def resumable(view: View, *, pipeline: str, options: Mapping[str, Any]) -> Run | None:
+def resumable(
+    view: View, *, pipeline: str, options: Mapping[str, Any], kind: str = PROPOSE
+) -> Run | None:
     """The newest unfinished run with this pipeline and these options, if nobody works on it."""
     for run in all_runs(view):
-        if run.pipeline == pipeline and run.options == dict(options):
+        if (run.kind, run.pipeline, run.options) == (kind, pipeline, dict(options)):
             return run if run.is_resumable else None
     return None
 
@@ -286,8 +306,10 @@ def record_photo(
     """Replace the photo's `proposed` instances and mark it done in this run, in one transaction.
 
     ``seen`` is what the proposals rest on and replaces that of earlier runs. A proposal of the
-    same class that covers what a person decided already is left out. A photo that this run has
-    done before is left as it is; so are proposals and evidence where there was a problem.
+    same class that covers what a person decided already is left out. Where another pipeline's
+    proposals are replaced, how far the two disagree is kept as a finding. A photo that this run has
+    done before is left as it is; so are proposals and evidence where there was a problem. A CHECK
+    leaves findings instead of proposals.
     """
     with project.write() as transaction:
         table = schema.run_photo
@@ -296,9 +318,12 @@ def record_photo(
         ).first()
         if done is not None:
             return
-        fresh: list[Instance] = []
-        if problem is None:
-            fresh = _replace_proposed(transaction, run_id, image_id, instances)
+        count = 0
+        kind = select(schema.run.c.kind).where(schema.run.c.id == run_id)
+        if problem is None and transaction.connection.execute(kind).scalar() == CHECK:
+            count = qa.record_check(transaction, image_id, instances)
+        elif problem is None:
+            count = _replace_proposed(transaction, run_id, image_id, instances)
             evidence.replace(
                 transaction,
                 image_id,
@@ -310,7 +335,7 @@ def record_photo(
             insert(table).values(
                 run_id=run_id,
                 image_id=image_id,
-                instances=len(fresh),
+                instances=count,
                 seconds=seconds,
                 problem=problem,
             )
@@ -320,16 +345,18 @@ def record_photo(
 
 def _replace_proposed(
     transaction: Transaction, run_id: int, image_id: int, instances: Sequence[Instance]
-) -> list[Instance]:
+) -> int:
     present = transaction.instances(image_id)
     # What a person mended but could not accept yet, for want of a class, is theirs as well.
     decided = [one for one in present if one.status is not Status.PROPOSED or one.edited]
     fresh = [instance for instance in instances if not _is_decided(instance, decided)]
     ids = transaction.category_ids()
+    replaced = [old for old in present if old not in decided]
+    compared = disagreement(image_id, replaced, fresh)
+    if compared is not None:
+        findings.replace(transaction, findings.DISAGREEMENT, [compared], image_id=image_id)
     changes = [
-        Change("instance", old.id, transaction.row("instance", old.id), None)
-        for old in present
-        if old not in decided
+        Change("instance", old.id, transaction.row("instance", old.id), None) for old in replaced
     ]
     for instance in fresh:
         sourced = replace(instance, id=None, source=replace(instance.source, run=run_id))
@@ -337,7 +364,7 @@ def _replace_proposed(
         changes.append(Change("instance", None, None, row))
     if changes:
         transaction.record(SUGGEST, changes, actor=ACTOR, image_id=image_id)
-    return fresh
+    return len(fresh)
 
 
 def _is_decided(instance: Instance, decided: Sequence[Instance]) -> bool:

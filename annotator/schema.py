@@ -2,7 +2,8 @@
 
 One SQLite file in the project folder by default; any SQLAlchemy URL works. Rows of the `JOURNALED`
 tables change only together with an `event` (see `annotator.journal`); `run`, `run_photo`,
-`evidence` and `setting` are logs and preferences, not state that a person made.
+`evidence`, `finding`, `queue_place` and `setting` are logs and preferences, not state that a person
+made.
 """
 
 from __future__ import annotations
@@ -162,6 +163,46 @@ evidence = Table(
     Column("candidates", JSON, nullable=False),  # [{"counts", "score"}, …], best first
 )
 
+finding = Table(
+    "finding",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("image_id", ForeignKey("image.id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("subject", String(64), nullable=False),  # what it is about; see annotator.findings
+    Column("state", String(64), nullable=False),  # of the subject, when the finding was made
+    Column("instance_id", Integer),  # no key: the object may go and come back by undo
+    Column("category_id", ForeignKey("category.id")),
+    Column("box", JSON(none_as_null=True)),  # of what has no instance
+    Column("badness", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("stands", Boolean, nullable=False),  # the subject is still as it was
+    Column("confirmed", Boolean, nullable=False),  # a person said that it is right so
+    Index("ix_finding_image", "image_id"),
+    Index("ix_finding_instance", "instance_id"),
+)
+
+confirmation = Table(
+    "confirmation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("image_id", ForeignKey("image.id"), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("state", String(64), nullable=False),
+    Index("ix_confirmation_image", "image_id"),
+    sqlite_autoincrement=True,
+)
+
+queue_place = Table(
+    "queue_place",
+    metadata,
+    Column("order_name", String(16), primary_key=True),
+    Column("image_id", ForeignKey("image.id"), primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
 setting = Table(
     "setting",
     metadata,
@@ -170,7 +211,7 @@ setting = Table(
 )
 
 JOURNALED = {
-    table.name: table for table in (image, refused, category, image_tag, instance)
+    table.name: table for table in (image, refused, category, image_tag, instance, confirmation)
 }  # in the order in which foreign keys allow inserting
 
 

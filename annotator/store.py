@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import URL, delete, insert, select, update
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from annotator import schema
+from annotator import findings, schema
 from annotator.journal import UNDO, Change, Event, inverse, replay
 from annotator.views import Photo, View
 from engine.errors import ReviewError, StoreError
@@ -54,6 +54,7 @@ class Transaction(View):
         if base_revision is not None and image_id is not None:
             self.require_revision(image_id, base_revision)
         applied = tuple(self._apply(change) for change in changes)
+        findings.follow(self.connection, applied)
         at = now()
         result = self.connection.execute(
             insert(schema.journal).values(

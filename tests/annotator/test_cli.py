@@ -22,6 +22,8 @@ COMMANDS = (
     "new",
     "add",
     "suggest",
+    "check",
+    "accept",
     "serve",
     "export",
     "import",

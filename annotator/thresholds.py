@@ -1,0 +1,265 @@
+"""One's own decisions -> how often a proposal with a score was right, by class and source.
+
+A proposal counts as right when it was accepted as it was, or edited so that its class stayed and
+its box overlaps the proposed one by an IoU of at least .5; as wrong when it was rejected, or edited
+further than that. What `annotator accept` took unseen counts as nothing: it would vouch for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+from sqlalchemy import select
+
+from annotator import schema
+from annotator.comparing import source_name
+from annotator.journal import SUGGEST, Row
+from annotator.merging import MARK
+from annotator.views import View
+from engine.geometry import iou_boxes
+from engine.types import Box, Source, Status
+
+STILL_RIGHT_IOU = 0.5
+TOO_FEW = 20
+"""Decisions below which nothing is told."""
+
+GROUP, GROUPS = 10, 12  # decisions of one step of the curve at least; steps at most
+PRIOR = 2.0  # decisions' worth of the overall share in each step
+OUTSIDE = 0.05  # on either side of the interval
+
+IMPORT, ACCEPT_ABOVE, TAKE_BACK = "import", "accept above", "take back"  # kinds of events
+
+Values = NDArray[np.float64]
+Key = tuple[int | None, str]  # category (None for all of them) and source
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share of right proposals, its 90 % interval, and how many decisions tell it."""
+
+    right: float
+    low: float
+    high: float
+    decided: int
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Share of right proposals over the score: never falls, lies in [0, 1], has an interval."""
+
+    scores: Values  # (n,) ascending knots
+    right: Values
+    low: Values
+    high: Values
+    decided: int
+
+    def at(self, score: float) -> Estimate:
+        """For one score; beyond the decided ones as at the nearest of them."""
+        right, low, high = (
+            float(np.interp(score, self.scores, values))
+            for values in (self.right, self.low, self.high)
+        )
+        return Estimate(right, low, high, self.decided)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of one proposal."""
+
+    category_id: int
+    source: str
+    score: float
+    is_right: bool
+
+
+# -- the fit -------------------------------------------------------------------------------------
+
+
+def fit(scores: Sequence[float], right: Sequence[bool]) -> Curve | None:
+    """A monotone, smoothed curve through decisions; None where they are too few to tell.
+
+    Decisions are put into groups of neighbouring scores. A group of n with k right ones stands for
+    (k + 2 r) / (n + 2), r being the share of all; neighbours that fall are pooled until none does
+    (isotonic regression). The interval is that of the beta distribution of the pooled counts.
+    """
+    if len(scores) < TOO_FEW:
+        return None
+    order = np.argsort(np.asarray(scores, np.float64), kind="stable")
+    values, outcomes = np.asarray(scores, np.float64)[order], np.asarray(right, bool)[order]
+    overall = (outcomes.sum() + 1.0) / (len(outcomes) + 2.0)
+    blocks: list[_Block] = []
+    for part in _groups(values):
+        blocks.append(
+            _Block(values[part][0], values[part][-1], len(values[part]), outcomes[part].sum())
+        )
+        while len(blocks) > 1 and blocks[-2].share(overall) >= blocks[-1].share(overall):
+            last = blocks.pop()
+            blocks[-1] = blocks[-1].with_next(last)
+    shares = np.array([block.share(overall) for block in blocks])
+    low, high = (
+        np.array([block.quantile(overall, at) for block in blocks]) for at in (OUTSIDE, 1 - OUTSIDE)
+    )
+    low = np.maximum.accumulate(np.minimum(low, shares))
+    high = np.minimum.accumulate(np.maximum(high, shares)[::-1])[::-1]
+    # Flat within a block, straight between blocks.
+    knots = np.array([edge for block in blocks for edge in (block.first, block.last)])
+    return Curve(knots, np.repeat(shares, 2), np.repeat(low, 2), np.repeat(high, 2), len(scores))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Neighbouring decisions: their scores from first to last, how many, how many were right."""
+
+    first: float
+    last: float
+    decided: int
+    right: int
+
+    def with_next(self, other: _Block) -> _Block:
+        right = self.right + other.right
+        return _Block(self.first, other.last, self.decided + other.decided, right)
+
+    def share(self, overall: float) -> float:
+        return float((self.right + PRIOR * overall) / (self.decided + PRIOR))
+
+    def quantile(self, overall: float, at: float) -> float:
+        right = self.right + PRIOR * overall
+        wrong = self.decided - self.right + PRIOR * (1.0 - overall)
+        return float(betaincinv(right, wrong, at))
+
+
+def _groups(values: Values) -> Iterable[slice]:
+    """Stretches of ascending scores, of about the same size; equal scores stay together."""
+    size = max(GROUP, -(-len(values) // GROUPS))
+    start = 0
+    while start < len(values):
+        end = start + size
+        if len(values) - end < size:
+            end = len(values)
+        else:
+            end = int(np.searchsorted(values, values[end - 1], side="right"))
+        yield slice(start, end)
+        start = end
+
+
+# -- by class and source -------------------------------------------------------------------------
+
+
+class Thresholds:
+    """What a project's decisions tell about its proposals."""
+
+    def __init__(self, decisions: Sequence[Decision]) -> None:
+        self.decided: dict[Key, int] = {}
+        gathered: dict[Key, list[Decision]] = {}
+        for one in decisions:
+            keys: tuple[Key, Key] = ((one.category_id, one.source), (None, one.source))
+            for key in keys:
+                gathered.setdefault(key, []).append(one)
+        self.curves: dict[Key, Curve] = {}
+        for key, those in gathered.items():
+            self.decided[key] = len(those)
+            curve = fit([one.score for one in those], [one.is_right for one in those])
+            if curve is not None:
+                self.curves[key] = curve
+
+    def estimate(self, category_id: int | None, source: str, score: float) -> Estimate | None:
+        """For a proposal of this class and source, with too few of the class for all classes.
+
+        None where those are too few to tell as well.
+        """
+        curve = self.curves.get((category_id, source)) or self.curves.get((None, source))
+        return None if curve is None else curve.at(score)
+
+
+class Decisions:
+    """Reads what was decided in a project; keeps the proposals it has looked up in the journal."""
+
+    def __init__(self) -> None:
+        self._births: dict[int, Row | None] = {}
+
+    def thresholds(self, view: View) -> Thresholds:
+        """As everything is decided now."""
+        return Thresholds(self.read(view))
+
+    def read(self, view: View) -> list[Decision]:
+        """Every decision about a proposal with a score, in the order of the objects."""
+        table = schema.instance
+        columns = [one for one in table.c if one.name not in ("counts", "points")]
+        rows = view.connection.execute(
+            select(*columns)
+            .where(table.c.score.is_not(None), table.c.status != Status.PROPOSED.value)
+            .order_by(table.c.id)
+        ).all()
+        sources = [Source.from_dict(row.source) for row in rows]
+        unclear = {
+            row.id: row.image_id
+            for row, source in zip(rows, sources, strict=True)
+            # An import can bring what is decided already.
+            if row.edited or MARK in source.options
+        }
+        self._look_up(view, unclear)
+        unseen = _accepted_unseen(view)
+        decisions = []
+        for row, source in zip(rows, sources, strict=True):
+            born = self._births[row.id] if row.id in unclear else row._mapping
+            # No birth in the journal as a proposal: nobody decided it here.
+            if born is None or born["category_id"] is None:
+                continue
+            if row.id in unseen and row.status == Status.ACCEPTED.value:
+                continue
+            right = row.status != Status.REJECTED.value and _is_still_it(row._mapping, born)
+            decisions.append(Decision(born["category_id"], source_name(source), row.score, right))
+        return decisions
+
+    def _look_up(self, view: View, wanted: Mapping[int, int]) -> None:
+        """The rows as which these instances (id -> photo) were proposed."""
+        missing = {one: image_id for one, image_id in wanted.items() if one not in self._births}
+        if not missing:
+            return
+        table, images = schema.journal, set(missing.values())
+        query = select(table.c.image_id, table.c.changes).where(table.c.kind.in_([SUGGEST, IMPORT]))
+        if len(images) < 1000:
+            query = query.where(table.c.image_id.in_(images))
+        self._births |= dict.fromkeys(missing)
+        for row in view.connection.execute(query):
+            if row.image_id not in images:
+                continue
+            for change in row.changes:
+                born = change["after"]
+                is_born = change["table"] == "instance" and change["before"] is None
+                if is_born and change["id"] in missing and born["status"] == Status.PROPOSED.value:
+                    self._births[change["id"]] = born
+
+
+def _accepted_unseen(view: View) -> set[int]:
+    """The instances that were accepted above a score, all at once, and not taken back since."""
+    table = schema.journal
+    bulk = select(table.c.id).where(table.c.kind == ACCEPT_ABOVE)
+    rows = view.connection.execute(
+        select(table.c.changes)
+        .where(table.c.kind.in_([ACCEPT_ABOVE, TAKE_BACK]) | table.c.target.in_(bulk))
+        .order_by(table.c.id)
+    )
+    unseen: set[int] = set()
+    for row in rows:
+        for change in row.changes:
+            if change["after"]["status"] == Status.PROPOSED.value:
+                unseen.discard(change["id"])
+            else:
+                unseen.add(change["id"])
+    return unseen
+
+
+def _is_still_it(now: Mapping[Any, Any], born: Mapping[Any, Any]) -> bool:
+    if now["category_id"] != born["category_id"]:
+        return False
+    return float(iou_boxes([_box(now)], [_box(born)])[0, 0]) >= STILL_RIGHT_IOU
+
+
+def _box(row: Mapping[Any, Any]) -> Box:
+    return (row["x0"], row["y0"], row["x1"], row["y1"])
