@@ -285,8 +285,11 @@ class _Sender:
         """Batch by batch: the photos, then their tasks, then a note of it."""
         done, total = 0, len(pack.packed)
         for batch in pack.batches():
-            self.on_progress("sending", done, total)
-            addresses = self._addresses([photos[one.image_id] for one in batch])
+            addresses: dict[int, str] = {}
+            for part in self._addresses([photos[one.image_id] for one in batch]):
+                # Also where nothing more is done yet: this is where a person may stop it.
+                self.on_progress("sending", done, total)
+                addresses.update(part)
             tasks = self._import(batch, pack.body(batch, addresses))
             self.journal.keep(
                 self._entry(one, task) for one, task in zip(batch, tasks, strict=True)
@@ -313,17 +316,17 @@ class _Sender:
             self.journal.keep([outcome.entry])
         return outcomes
 
-    def _addresses(self, photos: Sequence[Photo]) -> dict[int, str]:
-        """Those from before a break, and the others, each noted as soon as it is known."""
+    def _addresses(self, photos: Sequence[Photo]) -> Iterator[Mapping[int, str]]:
+        """Those from before a break, then the others, each noted as soon as it is known."""
         known = {photo.id: self.journal.get(photo.id).address for photo in photos}
+        yield {image_id: address for image_id, address in known.items() if address}
         left = [photo for photo in photos if not known[photo.id]]
         for part in self.source.addresses(self.remote, self.number, left) if left else ():
             self.journal.keep(
                 replace(self.journal.get(image_id), address=address)
                 for image_id, address in part.items()
             )
-            known.update(part)
-        return known
+            yield part
 
     def _import(self, batch: Sequence[Packed], body: bytes) -> list[int]:
         try:

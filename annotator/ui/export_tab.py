@@ -11,6 +11,7 @@ from annotator import exporting
 from annotator.store import Project
 from annotator.ui import render, render_exchange
 from annotator.ui.import_form import ImportForm
+from annotator.ui.label_studio_form import LabelStudioForm
 from annotator.ui.voc_fields import VocFields
 from annotator.workspace import Workspace
 from engine.errors import AnnotatorError, OptionError
@@ -36,8 +37,11 @@ class ExportTab:
     def __init__(self, workspace: Workspace, key: gr.State, *, actor: str) -> None:
         self._workspace = workspace
         with gr.Row(equal_height=False, elem_classes="t2-page"):
-            with gr.Column(scale=3, min_width=420, elem_classes="t2-panel"):
-                self._build_export(key)
+            with gr.Column(scale=3, min_width=420):
+                with gr.Column(elem_classes="t2-panel"):
+                    self._build_export(key)
+                with gr.Column(elem_classes="t2-panel"):
+                    LabelStudioForm(workspace, key, actor=actor)
             with gr.Column(scale=2, min_width=360, elem_classes="t2-panel"):
                 ImportForm(workspace, key, actor=actor)
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from annotator.exporting import ExportReport, Plan
 from annotator.importing import ImportReport
-from annotator.ui.render import count
+from annotator.labelstudio.push import PushReport
+from annotator.labelstudio.reporting import pull_lines, push_lines
+from annotator.labelstudio.transfers import Standing
+from annotator.ui.render import count, notice
 
 LISTED = 8  # oddities that are shown before the rest is only counted
 
@@ -61,7 +64,33 @@ def import_result(report: ImportReport) -> str:
     return "".join(lines) + "</div>"
 
 
-def _warnings(texts: Sequence[str]) -> list[str]:
-    shown = [f'<p class="t2-warn">{escape(text)}</p>' for text in texts[:LISTED]]
-    more = len(texts) - LISTED
+def transfer(standing: Standing) -> str:
+    """How far a push or a pull is; at its end what it did, and every conflict."""
+    if standing.is_running:
+        share = 100 * standing.done / standing.total if standing.total else 0
+        title = "Stopping after this step" if standing.is_stopping else standing.what.capitalize()
+        lines = [
+            f'<div class="t2-run" data-status="running"><strong>{escape(title)} …</strong>',
+            f'<div class="t2-bar" role="progressbar" aria-valuenow="{share:.0f}" aria-valuemin="0"'
+            f' aria-valuemax="100"><i style="width:{share:.1f}%"></i></div>',
+        ]
+        if standing.total:
+            lines.append(f"<p>{standing.done} of {count(standing.total, 'photo')}</p>")
+        return "".join([*lines, *_warnings(standing.notes)]) + "</div>"
+    if standing.report is None:
+        return notice(standing.error)
+    report = standing.report
+    told = push_lines(report) if isinstance(report, PushReport) else pull_lines(report)
+    mark = "✓ In step" if report.is_complete else "✓ Done, not all of it"
+    lines = [
+        f'<div class="t2-export" data-ok="true"><strong>{mark}</strong>',
+        f"<p>{escape(told[0])}</p>",
+        *_warnings([*standing.notes, *told[1:]], listed=len(told) + len(standing.notes)),
+    ]
+    return "".join(lines) + "</div>"
+
+
+def _warnings(texts: Sequence[str], *, listed: int = LISTED) -> list[str]:
+    shown = [f'<p class="t2-warn">{escape(text)}</p>' for text in texts[:listed]]
+    more = len(texts) - listed
     return shown + ([f'<p class="t2-warn">… and {more} more</p>'] if more > 0 else [])

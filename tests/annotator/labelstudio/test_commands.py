@@ -56,7 +56,10 @@ def test_the_token_is_kept_nowhere(
         (["push", "--url", "http://127.0.0.1:1"], "no Label Studio answers"),
         (["pull", "--url", "here"], "no address"),
         (["file"], "--out"),
-        (["push", "--url", "http://127.0.0.1:1", "--masks", "none", "--no-boxes"], "no Label"),
+        (
+            ["push", "--url", "http://127.0.0.1:1", "--masks", "none", "--no-boxes"],
+            "nothing to write",
+        ),
     ],
 )
 def test_mistakes_are_one_line(
