@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from engine.detectors.fitting import fitted
 from engine.detectors.options import LONGEST_SIDE, ViewOptions
 from engine.detectors.saved import DetectorCard, load_detector
 from engine.detectors.views import Found, merged
@@ -67,8 +68,7 @@ class Detector:
     @torch.inference_mode()
     def detect(self, image: Image) -> list[Detection]:
         """What is on an (h, w, 3) uint8 photo, best first: at most 100, of a score above .05."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-        planes = pixels.permute(2, 0, 1).float() / 255  # (3, h, w)
+        height, width = image.shape[:2]
         transform = self._network.transform
         trained = (transform.min_size, transform.max_size)
         views = []
@@ -76,15 +76,23 @@ class Detector:
             for side in self._views.scales or (None,):
                 if side is not None:
                     transform.min_size, transform.max_size = (side,), max(side, LONGEST_SIDE)
-                views.append(self._found(planes))
+                planes = self._planes(image)
+                views.append(self._found(planes, (height, width)))
                 if self._views.flips:
-                    views.append(self._found(planes.flip(-1)).mirrored(image.shape[1]))
+                    views.append(self._found(planes.flip(-1), (height, width)).mirrored(width))
         finally:
             transform.min_size, transform.max_size = trained
-        return self._named(merged(views), (image.shape[0], image.shape[1]))
+        return self._named(merged(views), (height, width))
 
-    def _found(self, planes: Tensor) -> Found:
-        """One look; torchvision's forward without the drawing of masks."""
+    def _planes(self, image: Image) -> Tensor:
+        """The photo as the network takes it, (3, h, w) in [0, 1]: small in the way it learnt."""
+        transform = self._network.transform
+        small = fitted(image, min_size=transform.min_size[-1], max_size=transform.max_size)
+        pixels = torch.from_numpy(np.ascontiguousarray(small)).to(self._device)
+        return pixels.permute(2, 0, 1).float() / 255
+
+    def _found(self, planes: Tensor, shape_hw: tuple[int, int]) -> Found:
+        """One look, in pixels of a photo of this shape: torchvision's forward but for the masks."""
         network = self._network
         images, _ = network.transform([planes])
         features = network.backbone(images.tensors)
@@ -94,16 +102,17 @@ class Detector:
         found = network.roi_heads(features, proposals, images.image_sizes)[0][0]
         patches = found.get("masks")  # (n, 1, m, m)
         return Found(
-            self._at_full_size(found["boxes"], images.image_sizes[0], planes),
+            self._at_full_size(found["boxes"], images.image_sizes[0], shape_hw),
             found["labels"],
             found["scores"],
             None if patches is None else patches[:, 0],
         )
 
-    def _at_full_size(self, boxes: Tensor, seen_hw: tuple[int, int], planes: Tensor) -> Tensor:
-        """(n, 4) boxes of the resized photo in pixels of the photo itself."""
-        height, width = planes.shape[1:]
-        full = torch.tensor([width, height] * 2, dtype=torch.float32, device=self._device)
+    def _at_full_size(
+        self, boxes: Tensor, seen_hw: tuple[int, int], full_hw: tuple[int, int]
+    ) -> Tensor:
+        """(n, 4) boxes of the photo as the network saw it, on the photo itself."""
+        full = torch.tensor([*full_hw[::-1]] * 2, dtype=torch.float32, device=self._device)
         seen = torch.tensor([*seen_hw[::-1]] * 2, dtype=torch.float32, device=self._device)
         return torch.minimum(boxes * (full / seen), full)
 

@@ -226,11 +226,14 @@ def test_what_made_a_proposal_is_kept_with_it() -> None:
     assert source.options == as_dict(ClassicalOptions(gallery_size=3))
 
 
-def test_the_default_pipeline_needs_nothing_and_every_pipeline_builds_without_weights() -> None:
+def test_the_default_pipeline_needs_nothing_and_all_but_the_detector_build_without_weights() -> (
+    None
+):
     assert build(DEFAULT, {}) is not None
     without_weights = {"pro2sam": {"localizer": "saliency", "segmenter": "classical"}}
-    for name, kind in PIPELINES.items():
-        options = {**defaults_of(kind.options), **without_weights.get(name, {})}
+    trained = {"detector"}  # what it is about is a file of weights
+    for name in PIPELINES.keys() - trained:
+        options = {**defaults_of(PIPELINES[name].options), **without_weights.get(name, {})}
         assert build(name, options) is not None
 
 

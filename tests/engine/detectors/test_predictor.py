@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import nms
 
+from engine.detectors.fitting import fitted
 from engine.detectors.options import ViewOptions
 from engine.detectors.predictor import Detection, Detector, _InHalf
 from engine.detectors.saved import load_detector
@@ -37,7 +38,7 @@ def rows_of(found: list[Detection]) -> list[tuple[float, ...]]:
     return [(*one.box, one.score, CLASSES.index(one.category)) for one in found]
 
 
-@pytest.mark.parametrize("size", [(60, 90), (200, 31), (64, 64), (1, 40)])
+@pytest.mark.parametrize("size", [(60, 90), (90, 31), (64, 64), (1, 40)])
 @pytest.mark.parametrize("name", ["fasterrcnn", "maskrcnn"])
 def test_answers_are_torchvisions_own(
     name: str, size: tuple[int, int], files: dict[str, Path]
@@ -62,6 +63,23 @@ def test_answers_are_torchvisions_own(
             assert one.mask is None
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_a_large_photo_is_made_small_as_in_training_and_its_boxes_large_again(
+    files: dict[str, Path],
+) -> None:
+    large = photo(300, 450)
+    small = fitted(large, min_size=64, max_size=96)
+    assert small.shape == (64, 96, 3)
+    detector = Detector(files["maskrcnn"], device="cpu")
+    found, expected = detector.detect(large), detector.detect(small)
+    assert len(found) == len(expected) > 0
+    scale = np.array([450 / 96, 300 / 64] * 2)
+    for one, other in zip(found, expected, strict=True):
+        assert one.score == other.score
+        np.testing.assert_allclose(one.box, np.array(other.box) * scale, atol=1e-3)
+        assert one.mask is not None
+        assert one.mask.shape == (300, 450)
 
 
 def test_a_mirrored_photo_is_seen_the_other_way_round(files: dict[str, Path]) -> None:
