@@ -60,9 +60,9 @@ def _fill(network: nn.Module, path: Path, *, model: str, classes: tuple[str, ...
     if path.suffix == ".safetensors":
         _fill_from_localizer(network, path, model=model, classes=classes)
     elif isinstance(network, CamNetwork):
-        load_trunk(network, _state_dict(path))
+        load_trunk(network, state_dict_of(path))
     else:
-        load_deit(network, _state_dict(path))  # type: ignore[arg-type]
+        load_deit(network, state_dict_of(path))  # type: ignore[arg-type]
 
 
 def _fill_from_localizer(
@@ -94,7 +94,7 @@ def _fill_from_localizer(
     network.load_state_dict(taken)
 
 
-def _state_dict(path: Path) -> Mapping[str, Tensor]:
+def state_dict_of(path: Path) -> Mapping[str, Tensor]:
     """Of a file that torch wrote: DeiT's or torchvision's published weights."""
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)

@@ -16,6 +16,8 @@ from training.log import RunLog
 from training.loop import NonFiniteLoss, Stopped
 from training.state import Progress
 
+OUT_OF_MEMORY = "the GPU has not enough memory; set forward_batch lower than it is"
+
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
@@ -58,9 +60,8 @@ class EndingTold:
             if isinstance(error, Stopped):
                 self._log.write("stopped", step=self._progress.step)
             elif isinstance(error, torch.OutOfMemoryError):
-                text = "the GPU has not enough memory; set forward_batch lower than it is"
-                self._failed(text)
-                raise JobError(text) from error
+                self._failed(OUT_OF_MEMORY)
+                raise JobError(OUT_OF_MEMORY) from error
             elif error is not None:
                 self._failed(str(error) or type(error).__name__, error)
 

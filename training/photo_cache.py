@@ -143,6 +143,12 @@ def prepare(
     )
 
 
+def unkept(folder: Path, file_names: Sequence[str], view: V) -> PhotoCache[V]:
+    """Photos decoded at every use, and not looked at before."""
+    names = tuple(file_names)
+    return PhotoCache(folder, view, names, sha256=(), unreadable=(), pixels=None, rows=())
+
+
 def discard(place: Path) -> None:
     """Remove the pixels that `prepare` left; the index stays."""
     place.with_suffix(".npy").unlink(missing_ok=True)

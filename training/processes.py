@@ -43,6 +43,14 @@ class ProcessGroup:
             figures /= self.count
         return figures
 
+    def sum(self, figures: Tensor) -> Tensor:
+        """The sum over processes, on all of them, for figures on the processor."""
+        if self.count == 1:
+            return figures
+        there = figures.to(self.device)
+        distributed.all_reduce(there)
+        return there.to(figures.device)
+
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """In place; a parameter has a gradient on all processes or on none."""
         if self.count == 1:

@@ -136,25 +136,14 @@ def parse(arguments: list[str]) -> Settings:
     parser = _parser(model)
     given = parser.parse_args(arguments)
     kind = LOCALIZERS[model].options
-    given_to = {
-        "recipe": {
-            one.name: vars(given)[one.name]
-            for one in dataclasses.fields(Recipe)
-            if one.name in vars(given)
-        },
-        "network": {
-            one.name: vars(given)[key]
-            for one in dataclasses.fields(kind)
-            if (key := f"{NETWORK_PREFIX}_{one.name}") in vars(given)
-        },
-    }
     return settings_for(
         model,
         given.preset,
         photos=given.photos,
         tags=given.tags,
         out=given.out,
-        **given_to,
+        recipe=given_fields(Recipe, given),
+        network=given_fields(kind, given, prefix=f"{NETWORK_PREFIX}_"),
         weights=given.weights,
         truth=given.truth,
         val_share=given.val_share,
@@ -164,6 +153,12 @@ def parse(arguments: list[str]) -> Settings:
         resume=given.resume,
         machine=from_arguments(Machine, given),
     )
+
+
+def given_fields(cls: type[Any], given: argparse.Namespace, *, prefix: str = "") -> dict[str, Any]:
+    """The fields of an option class that flags were given for, without defaults."""
+    names = [one.name for one in dataclasses.fields(cls)]
+    return {name: vars(given)[prefix + name] for name in names if prefix + name in vars(given)}
 
 
 def _parser(model: str) -> argparse.ArgumentParser:

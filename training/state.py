@@ -29,6 +29,8 @@ class Progress:
     kept_metrics: dict[str, Any] = field(default_factory=dict)  # of the network that was kept
     kept_epoch: int = 0  # 0: none yet
     closed_epochs: int = 0  # validated and kept, from 1
+    best: list[float] = field(default_factory=list)  # the best figures so far, the first decides
+    since_best: int = 0  # validations
     finished: bool = False  # before its last epoch, because nothing got better
 
 

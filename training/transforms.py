@@ -42,7 +42,7 @@ def training_view(
     if generator.random() < augmentation.flip:
         view = view[:, ::-1]
     if augmentation.colour > 0.0:
-        view = _other_colours(view, augmentation.colour, generator)
+        view = other_colours(view, augmentation.colour, generator)
     return np.ascontiguousarray(view)
 
 
@@ -69,7 +69,8 @@ def _random_part(photo: Image, side: int, smallest: float, generator: np.random.
     return cv2.resize(part, (side, side), interpolation=way)  # type: ignore[return-value]
 
 
-def _other_colours(photo: Image, amount: float, generator: np.random.Generator) -> Image:
+def other_colours(photo: Image, amount: float, generator: np.random.Generator) -> Image:
+    """Brightness, contrast and saturation times something between 1 - amount and 1 + amount."""
     brightness, contrast, saturation = generator.uniform(1.0 - amount, 1.0 + amount, 3)
     values: NDArray[np.float32] = photo.astype(np.float32) * np.float32(brightness)
     middle = values.mean(dtype=np.float32)

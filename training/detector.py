@@ -1,0 +1,277 @@
+"""Train a detector from reviewed objects: photos and data.json in, a detector in one file out.
+
+    python -m training.detector --photos FOLDER --data data.json --out RUN_FOLDER --model fasterrcnn
+
+The run's folder gets settings.json, log.jsonl, last.pt (to go on from), model.safetensors,
+instances.json (losses of every object) and samples/ (pictures of what was found).
+Exit codes: 0 done, 1 failed, 2 wrong flags, 3 stopped by SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from engine.detectors import kind_of
+from engine.detectors.saved import DetectorCard, save_detector
+from engine.errors import AnnotatorError
+from engine.options import as_dict
+from training.batches import Plan
+from training.detection_set import DetectionSet, detection_batches, read_detection_set
+from training.detector_beginnings import make_training
+from training.detector_settings import DetectorSettings, detector_presets_as_json, parse
+from training.detector_steps import DetectorTraining
+from training.detector_validation import detected, detection_metrics, write_samples
+from training.endings import EndingTold, stop_signals
+from training.estimate import estimate
+from training.log import Event, RunLog
+from training.loop import Hooks, Stopped, run
+from training.processes import ProcessGroup, joined
+from training.reading import discard_pixels
+from training.run_folder import LOG, MODEL, STOPPED, claim, fingerprint
+from training.state import NAME as STATE
+from training.state import Kept, Progress, load_state, save_state
+
+
+def train(settings: DetectorSettings, *, on_event: Callable[[Event], None] | None = None) -> Path:
+    """Train to the end and return the detector's path; ``on_event`` sees every line of the log.
+
+    Under torchrun every process calls this, and the first one writes. Sets torch's seed and, if
+    asked, its threads for the whole process. AnnotatorError for mistakes in the settings,
+    NonFiniteLoss and Stopped (both JobErrors) where the training ended early; all but Stopped are
+    logged as "failed".
+    """
+    if settings.machine.threads:
+        torch.set_num_threads(settings.machine.threads)
+    with stop_signals() as stop_asked, joined(settings.machine.device) as group:
+        claim(settings.out, settings.as_dict(), resume=settings.resume, group=group)
+        log = RunLog(settings.out / LOG if group.leads else None, on_event)
+        progress = Progress()
+        with EndingTold(log, progress):
+            _train(settings, group, log, progress, stop_asked)
+    return settings.out / MODEL
+
+
+def _train(
+    settings: DetectorSettings,
+    group: ProcessGroup,
+    log: RunLog,
+    progress: Progress,
+    stop_asked: Callable[[], bool],
+) -> None:
+    machine = settings.machine
+    data = read_detection_set(settings, group, lambda: _check(stop_asked))
+    plan = Plan.fitting(
+        len(data.training),
+        batch=settings.recipe.batch,
+        seed=machine.seed,
+        rank=group.rank,
+        processes=group.count,
+    )
+    goes_on = (settings.out / STATE).exists()
+    training = make_training(settings, data, plan, group, goes_on=goes_on, stop_asked=stop_asked)
+    mark = _fingerprint(settings, data)
+    kept: dict[str, Kept] = {
+        "network": training.network,
+        "optimiser": training.optimiser,
+        "average": training.average,
+        "tally": training.tally,
+    }
+    vars(progress).update(vars(load_state(settings.out, kept, fingerprint=mark)))
+    _log_start(log, settings, data, training, progress)
+    hooks = Hooks(
+        save=lambda progress: _save(settings, training, kept, mark, progress),
+        close_epoch=lambda progress, epoch: _close_epoch(
+            settings, data, training, log, progress, epoch
+        ),
+    )
+    made = detection_batches(
+        data, training.plan, settings, first_step=progress.step, last_step=training.steps
+    )
+    with contextlib.closing(made):
+        run(
+            training,
+            made,
+            progress,
+            log=log,
+            hooks=hooks,
+            log_steps=machine.log_steps,
+            save_seconds=machine.save_seconds,
+        )
+    group.wait()
+    if group.leads:
+        discard_pixels(settings.out)
+    seconds = round(progress.seconds, 3)
+    told = {"metrics": progress.kept_metrics, "seconds": seconds, "early": progress.finished}
+    log.write("done", step=progress.step, **told)
+
+
+def _fingerprint(settings: DetectorSettings, data: DetectionSet) -> str:
+    """Of everything that decides what the network becomes."""
+    decisive = {
+        "model": settings.model,
+        "network": dict(settings.network),
+        "recipe": as_dict(settings.recipe),
+        "weights": None if settings.weights is None else settings.weights.name,
+        "seed": settings.machine.seed,
+        "data": data.hash,
+    }
+    return fingerprint(decisive)
+
+
+def _log_start(
+    log: RunLog,
+    settings: DetectorSettings,
+    data: DetectionSet,
+    training: DetectorTraining,
+    progress: Progress,
+) -> None:
+    log.write(
+        "start",
+        process=os.getpid(),
+        model=settings.model,
+        preset=settings.preset,
+        photos=len(data.training),
+        validation_photos=len(data.validation),
+        instances=len(data.learnt),
+        classes=list(data.classes),
+        epochs=training.epochs,
+        steps=training.steps,
+        step=progress.step,
+        device=str(training.group.device),
+        processes=training.group.count,
+        parameters=sum(one.numel() for one in training.network.parameters()),
+        seed=settings.machine.seed,
+        parent=data.parent,
+        left_out=data.left_out,
+    )
+
+
+def _save(
+    settings: DetectorSettings,
+    training: DetectorTraining,
+    kept: Mapping[str, Kept],
+    mark: str,
+    progress: Progress,
+) -> None:
+    if training.group.leads:
+        save_state(settings.out, kept, progress, fingerprint=mark)
+
+
+def _close_epoch(
+    settings: DetectorSettings,
+    data: DetectionSet,
+    training: DetectorTraining,
+    log: RunLog,
+    progress: Progress,
+    epoch: int,
+) -> None:
+    """Tell of the objects; where it is time, validate and keep the network if it is to be."""
+    training.tally.close(epoch)
+    an_epoch = training.plan.steps_an_epoch
+    if training.group.leads:
+        training.tally.write(settings.out)
+        if settings.recipe.is_judged(epoch, steps_an_epoch=an_epoch):
+            with training.average.in_place():
+                _judge(settings, data, training, log, progress, epoch)
+    finished = training.group.sum(torch.tensor(float(progress.finished)))
+    progress.finished = bool(finished)
+
+
+def _judge(
+    settings: DetectorSettings,
+    data: DetectionSet,
+    training: DetectorTraining,
+    log: RunLog,
+    progress: Progress,
+    epoch: int,
+) -> None:
+    recipe = settings.recipe
+    if len(data.validation):
+        photos = detected(
+            training.network,
+            data,
+            min_size=training.min_size,
+            device=training.group.device,
+            check=lambda: _check(training.stop_asked, alone=training.group.count == 1),
+        )
+        masks = kind_of(settings.model).has_masks
+        progress.metrics = detection_metrics(photos, masks=masks)
+        log.write("validation", step=progress.step, epoch=epoch, metrics=progress.metrics)
+        write_samples(settings.out, data, photos, count=recipe.samples, epoch=epoch)
+    figures = [progress.metrics[name] for name in ("ap50", "ap") if name in progress.metrics]
+    is_better = not figures or figures > progress.best
+    if is_better:
+        progress.best, progress.since_best = figures, 0
+    else:
+        progress.since_best += 1
+        progress.finished = 0 < recipe.patience <= progress.since_best
+    if is_better or recipe.keep == "last":
+        _keep(settings, data, training, progress, epoch)
+        log.write("checkpoint", step=progress.step, epoch=epoch, path=MODEL)
+
+
+def _keep(
+    settings: DetectorSettings,
+    data: DetectionSet,
+    training: DetectorTraining,
+    progress: Progress,
+    epoch: int,
+) -> None:
+    progress.kept_metrics, progress.kept_epoch = dict(progress.metrics), epoch
+    card = DetectorCard(
+        arch=settings.model,
+        options=dict(settings.network),
+        classes=data.classes,
+        metrics=progress.kept_metrics,
+        training={
+            "preset": settings.preset,
+            "recipe": as_dict(settings.recipe),
+            "seed": settings.machine.seed,
+            "epoch": epoch,
+            "step": progress.step,
+            "photos": len(data.training),
+            "validation_photos": len(data.validation),
+            "instances": len(data.learnt),
+            "parent": data.parent,
+            "data": data.hash,
+        },
+    )
+    save_detector(settings.out / MODEL, training.network, card)
+
+
+def _check(stop_asked: Callable[[], bool], *, alone: bool = True) -> None:
+    if alone and stop_asked():
+        raise Stopped("the training was asked to stop between two steps")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if "--describe" in given:
+        told = json.dumps(detector_presets_as_json(), ensure_ascii=False, indent=2)
+        sys.stdout.write(told + "\n")
+        return 0
+    try:
+        settings, only_estimate = parse(given)
+        if only_estimate:
+            sys.stdout.write(json.dumps(estimate(settings)) + "\n")
+        else:
+            train(settings)
+    except Stopped as error:
+        sys.stderr.write(f"{error}; go on with --resume\n")
+        return STOPPED
+    except AnnotatorError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

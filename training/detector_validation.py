@@ -1,0 +1,150 @@
+"""How good a detector is on held-back photos: AP of COCO, CorLoc, and pictures of what it found.
+
+Photos are judged at the size they are kept at, which moves both sides of every IoU alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from engine.geometry import mask_to_rle
+from engine.metrics.detection import DetectedPhoto, ScoredBox, TrueBox, coco_scores, corloc
+from engine.types import Box
+from training.detection_set import DetectionSet
+from training.detection_views import Example
+from training.detector_steps import pixels_of
+
+SAMPLES = "samples"
+SHOWN = 0.3  # score from which on a detection is drawn
+COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
+MASK_LEVEL = 0.5
+
+
+@torch.inference_mode()
+def detected(
+    network: nn.Module,
+    data: DetectionSet,
+    *,
+    min_size: int,
+    device: torch.device,
+    check: Callable[[], None] = lambda: None,
+) -> list[DetectedPhoto]:
+    """What is found on every held-back photo, beside its truth; ``check`` may raise in between."""
+    owner: Any = network
+    owner.transform.min_size = (min_size,)
+    network.eval()
+    found = []
+    for number in range(len(data.validation)):
+        check()
+        seen = data.example(data.validation, number)
+        (answer,) = network([pixels_of(seen.photo, device)])
+        found.append(DetectedPhoto(_truth(seen, data.classes), _found(answer, data.classes)))
+    network.train()
+    return found
+
+
+def detection_metrics(photos: list[DetectedPhoto], *, masks: bool) -> dict[str, Any]:
+    """Shares in [0, 1]; figures that no photo speaks of are not there.
+
+    Masks are judged on the photos whose objects all have one.
+    """
+    scores = coco_scores(photos)
+    figures: dict[str, Any] = {**scores.as_dict(), "per_class": dict(scores.per_class)}
+    located = corloc(photos).mean
+    if located is not None:
+        figures["corloc"] = located
+    if masks:
+        drawn = [one for one in photos if all(true.mask is not None for true in one.truth)]
+        of_masks = coco_scores(drawn, what="mask").as_dict()
+        figures |= {f"mask_{name}": value for name, value in of_masks.items()}
+    return figures
+
+
+def write_samples(
+    folder: Path, data: DetectionSet, photos: list[DetectedPhoto], *, count: int, epoch: int
+) -> None:
+    """Pictures of the first held-back photos with what was found; earlier ones of them go."""
+    place = folder / SAMPLES
+    place.mkdir(exist_ok=True)
+    drawn: set[str] = set()
+    for number, photo in enumerate(photos):
+        stem = PurePosixPath(data.validation.photos[number].image.file_name).stem
+        if len(drawn) == count:
+            break
+        if stem in drawn:
+            continue
+        drawn.add(stem)
+        pixels = data.example(data.validation, number).photo.permute(1, 2, 0).numpy()
+        path = place / f"{stem}_{epoch}.jpg"
+        _drawn(pixels, photo, data.classes).save(path, quality=88)
+    for path in place.glob("*.jpg"):
+        if not path.stem.endswith(f"_{epoch}"):
+            path.unlink()
+
+
+def _truth(seen: Example, classes: tuple[str, ...]) -> tuple[TrueBox, ...]:
+    target = seen.target
+    boxes = target["boxes"].tolist()
+    names = [classes[label - 1] for label in target["labels"].tolist()]
+    masks: list[Any] = [None] * len(boxes)
+    if "masks" in target:
+        masks = [
+            mask_to_rle(mask.numpy().astype(bool)) if has else None
+            for mask, has in zip(target["masks"], target["has_mask"].tolist(), strict=True)
+        ]
+    return tuple(
+        TrueBox((box[0], box[1], box[2], box[3]), name, mask=mask)
+        for box, name, mask in zip(boxes, names, masks, strict=True)
+    )
+
+
+def _found(answer: dict[str, Tensor], classes: tuple[str, ...]) -> tuple[ScoredBox, ...]:
+    answer = {name: one.float().cpu() for name, one in answer.items()}
+    masks: list[Any] = [None] * len(answer["boxes"])
+    if "masks" in answer:
+        masks = [mask_to_rle(one[0].numpy() >= MASK_LEVEL) for one in answer["masks"]]
+    rows = zip(
+        answer["boxes"].tolist(),
+        answer["labels"].tolist(),
+        answer["scores"].tolist(),
+        masks,
+        strict=True,
+    )
+    return tuple(
+        ScoredBox((box[0], box[1], box[2], box[3]), classes[int(label) - 1], score, mask)
+        for box, label, score, mask in rows
+        if box[0] < box[2] and box[1] < box[3]
+    )
+
+
+def _drawn(
+    pixels: np.ndarray[Any, Any], photo: DetectedPhoto, classes: tuple[str, ...]
+) -> Pillow.Image:
+    """Truth in thin white, finds in the colour of their class with name and score."""
+    picture = Pillow.fromarray(pixels)
+    pen = ImageDraw.Draw(picture)
+    font = ImageFont.load_default()
+    for one in photo.truth:
+        pen.rectangle(_edges(one.box), outline="white")
+    for found in sorted(photo.detections, key=lambda one: one.score):
+        if found.score < SHOWN:
+            continue
+        colour = COLOURS[classes.index(found.category) % len(COLOURS)]
+        pen.rectangle(_edges(found.box), outline=colour, width=2)
+        text = f"{found.category} {found.score:.2f}"
+        place = (found.box[0] + 3, max(found.box[1] - 11, 0))
+        pen.text(place, text, fill=colour, font=font, stroke_width=1, stroke_fill="white")
+    return picture
+
+
+def _edges(box: Box) -> Box:
+    """Pillow draws the last pixel too."""
+    return box[0], box[1], max(box[2] - 1, box[0]), max(box[3] - 1, box[1])
