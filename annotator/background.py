@@ -74,6 +74,12 @@ def _collect(folder: Path, process: subprocess.Popen[bytes], known: str | None) 
         logger.info("nobody is told that a process ended with code %s: %s", code, error)
 
 
+def note_this_process(folder: Path) -> None:
+    """Let this very process count as the one of the folder."""
+    described = {"output_offset": files.size_of(folder / files.OUTPUT), "at": now()}
+    _note(folder, described, os.getpid())
+
+
 def is_running(folder: Path) -> bool:
     """Whether the process of the folder is still there."""
     note = files.read_note(folder, files.PROCESS)

@@ -7,6 +7,7 @@ the networks never enter the server.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ def look(project: Project, name: str) -> Judging | None:
         return Judging(name, DONE, "", judgement.photos, judgement.photos, judgement)
     if not process:
         return None
+    if problem := files.read_note(folder, PROGRESS).get("problem"):
+        return Judging(name, FAILED, str(problem), 0, 0, judgement)
     has_failed, words = background.last_words(folder, has_started=False)
     status = FAILED if has_failed else INTERRUPTED
     return Judging(name, status, words.removeprefix("annotator: "), 0, 0, judgement)
@@ -74,8 +77,30 @@ def fingerprint(project: Project, name: str) -> str:
     return models.fingerprint(project.folder / models.MODELS / (name + models.ENDING))
 
 
-def make_folder(project: Project, name: str) -> Path:
-    """The folder, made if need be; StoreError where it cannot be."""
+def claim(project: Project, name: str) -> None:
+    """Become the process that judges this model; JobError where another one is at it."""
+    promotion.require_detector(project, name)
+    folder = _make_folder(project, name)
+    with project.write():  # not two at once
+        known = files.read_note(folder, files.PROCESS).get("process")
+        # Whoever started us notes himself first, and us as soon as there is a number for us.
+        if background.is_running(folder) and known not in (os.getpid(), os.getppid()):
+            raise JobError(f"{name} is being judged already")
+        (folder / PROGRESS).unlink(missing_ok=True)
+        background.note_this_process(folder)
+
+
+def note_progress(project: Project, name: str, *, done: int, total: int) -> None:
+    """Say how far it is, in photos."""
+    files.write_note(folder_of(project, name), PROGRESS, {"done": done, "total": total})
+
+
+def note_problem(project: Project, name: str, problem: str) -> None:
+    """Say why there will be no judgement."""
+    files.write_note(folder_of(project, name), PROGRESS, {"problem": problem})
+
+
+def _make_folder(project: Project, name: str) -> Path:
     folder = folder_of(project, name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,12 +111,7 @@ def make_folder(project: Project, name: str) -> Path:
 
 def keep(project: Project, judgement: Judgement) -> None:
     """Write a judgement down, whole or not at all."""
-    files.write_note(make_folder(project, judgement.candidate), JUDGEMENT, judgement.as_dict())
-
-
-def note_progress(project: Project, name: str, *, done: int, total: int) -> None:
-    """Say how far it is."""
-    files.write_note(folder_of(project, name), PROGRESS, {"done": done, "total": total})
+    files.write_note(_make_folder(project, judgement.candidate), JUDGEMENT, judgement.as_dict())
 
 
 def start(project: Project, name: str, *, by_rule: bool) -> None:
@@ -108,7 +128,7 @@ def start(project: Project, name: str, *, by_rule: bool) -> None:
 
 
 def _launch(project: Project, name: str, *, by_rule: bool) -> None:
-    folder = make_folder(project, name)
+    folder = _make_folder(project, name)
     (folder / PROGRESS).unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "annotator", "models", "judge", name]
     command += ["--project", str(project.folder), "--quiet", *["--by-rule"] * by_rule]

@@ -48,7 +48,7 @@ def judge_after_training(project: Project, found: Training, arguments: argparse.
 
 def _judge(project: Project, arguments: argparse.Namespace) -> bool:
     name = _name(arguments)
-    judgements.make_folder(project, name)
+    judgements.claim(project, name)
     with progress_bar(quiet=arguments.quiet or arguments.json) as progress:
         task = progress.add_task(f"judging {name}", total=None)
 
@@ -56,9 +56,12 @@ def _judge(project: Project, arguments: argparse.Namespace) -> bool:
             progress.update(task, completed=done, total=total)
             judgements.note_progress(project, name, done=done, total=total)
 
-        judged = judging.judge(
-            project, name, load=judging.loader(arguments.device), on_progress=show
-        )
+        try:
+            load = judging.loader(arguments.device)
+            judged = judging.judge(project, name, load=load, on_progress=show)
+        except AnnotatorError as error:
+            judgements.note_problem(project, name, str(error))
+            raise
     judgements.keep(project, judged)
     is_promoted = False
     if arguments.by_rule and judged.is_better:

@@ -45,7 +45,7 @@ def _names_in_coco(path: Path) -> Iterable[str]:
 KINDS: Mapping[str, TrainingKind] = {
     LOCALIZER: TrainingKind(
         name=LOCALIZER,
-        title="a localizer, from the tags",
+        title="localizer from tags",
         module="training.wsol",
         variable="TAG2MASK_TRAINER",
         data="tags.csv",
@@ -54,7 +54,7 @@ KINDS: Mapping[str, TrainingKind] = {
     ),
     DETECTOR: TrainingKind(
         name=DETECTOR,
-        title="a detector, from what was accepted",
+        title="detector from what was accepted",
         module="training.detector",
         variable="TAG2MASK_DETECTOR_TRAINER",
         data="data.json",

@@ -64,6 +64,7 @@ class DetectorTrainingOptions:
     )
     epochs: int | None = _option(None, "times that every photo is seen")
     batch: int | None = _option(None, "photos a step")
+    drop: bool | None = _option(None, "leave out regions whose loss says that their label is wrong")
     seed: int | None = _option(None, "the same seed makes the same training")
     device: str | None = _option(None, "cpu, cuda, cuda:1 …; none: what is there")
     threads: int | None = _option(None, "threads on the CPU; none: as many as it likes")
@@ -82,6 +83,8 @@ class DetectorTrainingOptions:
         """As the trainer reads them; which proposals take part stands in its data."""
         chosen = asdict(self)
         del chosen["with_proposals"]
+        if self.epochs is not None:
+            chosen["least_steps"] = 0  # of the preset, which would have more epochs than asked for
         return _flags(chosen)
 
 
@@ -98,7 +101,9 @@ def _require_positive(options: object, *names: str) -> None:
 def _flags(chosen: dict[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in chosen.items():
-        if value is not None:
+        if isinstance(value, bool):
+            words.append("--" + "no-" * (not value) + name.replace("_", "-"))
+        elif value is not None:
             words += ["--" + name.replace("_", "-"), str(value)]
     return words
 

@@ -47,17 +47,27 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
                 gr.Tabs(selected=tab),
                 value,
                 *projects_tab.show(project_key, name),
-                *training_tab.show(project_key, number),
+                *training_tab.show(project_key, number, is_open=tab == "train"),
             ]
 
         outputs = [key, header, tabs, canvas, *projects_tab.outputs, *training_tab.outputs]
-        blocks.load(load, None, outputs, show_progress="hidden")
+        loaded = blocks.load(load, None, outputs, show_progress="hidden")
         again, shown = projects_tab.look_again, projects_tab.outputs
         projects.select(again, projects_tab.inputs, shown, show_progress="hidden")
-        numbered, seen = [key, training_tab.number], training_tab.outputs
+        numbered, seen = [key, *training_tab.inputs], training_tab.outputs
         train.select(training_tab.look_again, numbered, seen, show_progress="hidden")
         asked, answered = training_tab.preset_inputs, training_tab.preset_outputs
-        train.select(training_tab.read_presets, asked, answered, show_progress="hidden")
+        train.select(training_tab.ask_presets, asked, answered, show_progress="hidden")
+
+        def ask_at_start(request: gr.Request, *chosen: str) -> list[Any]:
+            is_open = request.query_params.get("tab") == "train"
+            return training_tab.ask_presets(*chosen) if is_open else [gr.skip()] * len(answered)
+
+        loaded.then(ask_at_start, asked, answered, show_progress="hidden")
+        for other in (projects, review, export):
+            other.select(
+                training_tab.leave, key, training_tab.estimate_timer, show_progress="hidden"
+            )
         export.select(export_tab.look_again, key, export_tab.classes, show_progress="hidden")
         # Proposals may have come in while another tab was shown: look at the photo again.
         review.select(None, None, None, js="() => window.dispatchEvent(new Event('t2m:shown'))")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from annotator.estimates import duration
 from annotator.models import Model
 from annotator.training import (
     DONE,
@@ -16,7 +17,7 @@ from annotator.training import (
     WAITING,
     Training,
 )
-from annotator.training_log import TrainingLog
+from annotator.training_log import Step, TrainingLog
 from annotator.training_options import Material
 from annotator.ui.curves import Line, chart
 from annotator.ui.render import count
@@ -32,7 +33,9 @@ TITLES = {
     INTERRUPTED: "Interrupted",
 }
 CLASSES_SHOWN = 16
-FIGURES = {"top1": "top-1", "map": "mean AP", "gt_known": "GT-Known"}
+FIGURES = {"top1": "top-1", "map": "mean AP", "gt_known": "GT-Known", "ap50": "AP50", "ap": "AP"}
+TERMS_SHOWN = 5  # of the loss; there are colours for six lines
+DROPPED = {"fg": "on objects", "bg": "on background"}
 FROM_NOTHING = (
     "Starts from nothing unless it begins with a model: from a few hundred photos it learns roughly"
     " where things are, not their outlines, and may do no better than proposing without it. Compare"
@@ -42,16 +45,6 @@ FROM_IMAGENET = (
     "Starts from ImageNet weights, as the published figures do; they are downloaded once if they"
     " are not on this machine."
 )
-
-
-def duration(seconds: float) -> str:
-    """ "40 s", "12 min", "3 h 20 min"."""
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def readiness(found: Material) -> str:
@@ -98,8 +91,8 @@ def progress(training: Training | None) -> str:
     if training is None:
         return (
             '<div class="t2-run"><strong>Nothing trained yet</strong><p>A localizer learns from'
-            " tags alone where things are; its map then chooses among the segmenter's masks."
-            "</p></div>"
+            " tags alone where things are; its map then chooses among the segmenter's masks. A"
+            " detector learns from what you accepted, and proposes on the rest.</p></div>"
         )
     share = 100 * training.step / training.steps if training.steps else 0
     lines = [
@@ -144,25 +137,55 @@ def figures(metrics: dict[str, Any]) -> list[str]:
 
 
 def curves(log: TrainingLog, *, area_prior: float | None) -> str:
-    """Loss, map and held-out photos, one chart each; empty before the first step."""
+    """Loss, map or dropped regions, and held-out photos, a chart each; empty before a step."""
     steps = list(log.steps.values())
     if not steps:
         return ""
     end = float(log.total_steps)
+    charts = [_loss(steps, end), _coarse_map(steps, end, area_prior), _dropped(steps, end)]
+    charts.append(_held_out(log, end))
+    return f'<div class="t2-charts">{"".join(charts)}</div>'
+
+
+def _loss(steps: list[Step], end: float) -> str:
     names = list(dict.fromkeys(name for step in steps for name in step.terms))
-    loss = [Line("all", [(one.step, one.loss) for one in steps if one.loss is not None], 1)]
-    loss += [
-        Line(name, [(one.step, one.terms[name]) for one in steps if name in one.terms], colour)
-        for colour, name in enumerate(names[:3], start=2)
-    ]
-    charts = [chart("Loss", loss if len(names) > 1 else loss[:1], x_end=end)]
+    lines = [Line("all", [(one.step, one.loss) for one in steps if one.loss is not None], 1)]
+    if len(names) > 1:
+        lines += [
+            Line(name, [(one.step, one.terms[name]) for one in steps if name in one.terms], colour)
+            for colour, name in enumerate(names[:TERMS_SHOWN], start=2)
+        ]
+    return chart("Loss", lines, x_end=end)
+
+
+def _coarse_map(steps: list[Step], end: float, area_prior: float | None) -> str:
     area = [(one.step, one.area) for one in steps if one.area is not None]
     edge = [(one.step, one.edge) for one in steps if one.edge is not None]
-    if area:
-        guide = None if area_prior is None else (f"expected {area_prior:g}", area_prior)
-        lines = [Line("area", area, 4), Line("edge", edge, 3)]
-        charts.append(chart("Coarse map", lines, x_end=end, guide=guide))
-    held_out = [
+    if not area:
+        return ""
+    guide = None if area_prior is None else (f"expected {area_prior:g}", area_prior)
+    return chart(
+        "Coarse map", [Line("area", area, 4), Line("edge", edge, 3)], x_end=end, guide=guide
+    )
+
+
+def _dropped(steps: list[Step], end: float) -> str:
+    """What a detector took for wrong labels and did not learn from."""
+    lines = [
+        Line(
+            text,
+            [(one.step, one.dropped[name]) for one in steps if name in one.dropped],
+            colour,
+        )
+        for colour, (name, text) in enumerate(DROPPED.items(), start=3)
+    ]
+    if not any(line.points for line in lines):
+        return ""
+    return chart("Regions left out as doubtful", lines, x_end=end, is_share=True)
+
+
+def _held_out(log: TrainingLog, end: float) -> str:
+    lines = [
         Line(
             text,
             [(at, found[name]) for at, found in log.validations.items() if name in found],
@@ -171,9 +194,9 @@ def curves(log: TrainingLog, *, area_prior: float | None) -> str:
         )
         for colour, (name, text) in enumerate(FIGURES.items(), start=1)
     ]
-    if any(line.points for line in held_out):
-        charts.append(chart("Held-out photos", held_out, x_end=end, y_end=1.0, is_share=True))
-    return f'<div class="t2-charts">{"".join(charts)}</div>'
+    if not any(line.points for line in lines):
+        return ""
+    return chart("Held-out photos", lines, x_end=end, y_end=1.0, is_share=True)
 
 
 def trainings(found: list[Training], *, key: str, shown: int | None) -> str:
@@ -198,14 +221,14 @@ def _progress_in_short(one: Training) -> list[str]:
     return [f"step {one.step} of {one.steps}"] if one.steps else []
 
 
-def models(found: list[Model]) -> str:
-    """The models of the project, newest first, as their cards tell them."""
-    shown = "".join(_model(one) for one in found)
+def models(found: list[Model], *, in_use: str) -> str:
+    """The models of the project, newest first, as their cards tell them; one detector in use."""
+    shown = "".join(_model(one, is_in_use=one.name == in_use) for one in found)
     empty = '<p class="t2-path">A finished training puts its model here.</p>'
     return f'<div class="t2-rows"><h2 class="t2-title">Models</h2>{shown or empty}</div>'
 
 
-def _model(model: Model) -> str:
+def _model(model: Model, *, is_in_use: bool) -> str:
     if model.card is None:
         return (
             f'<div class="t2-row"><span><strong>{escape(model.name)}</strong>'
@@ -223,8 +246,12 @@ def _model(model: Model) -> str:
     ]
     if isinstance(card.training.get("photos"), int):
         facts.insert(1, f"from {count(card.training['photos'], 'photo')}")
+    if parent := card.training.get("parent"):
+        facts.append(f"from proposals of {parent}")
+    badge = '<span class="t2-badge" data-status="done">In use</span>' if is_in_use else ""
+    current = ' aria-current="true"' if is_in_use else ""
     return (
-        f'<div class="t2-row" data-model="{escape(model.name)}"><span>'
+        f'<div class="t2-row" data-model="{escape(model.name)}"{current}>{badge}<span>'
         f"<strong>{escape(model.name)}</strong> <i>{escape(' · '.join(facts))}</i><br>"
         f'<span class="t2-path">{count(len(card.classes), "class")}: {escape(names + more)}</span>'
         "</span></div>"

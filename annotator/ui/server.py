@@ -28,6 +28,7 @@ from annotator.store import Project
 from annotator.ui.blocks import build_blocks
 from annotator.ui.look import CSS, theme
 from annotator.ui.operations import Operations
+from annotator.ui.training_looks import sample_path
 from annotator.views import Photo
 from annotator.workspace import Workspace
 from engine.errors import AnnotatorError
@@ -121,6 +122,16 @@ def _add_routes(app: FastAPI, workspace: Workspace) -> None:
     @app.get("/thumbnail/{key}/{image_id}")
     def thumbnail(key: str, image_id: int) -> Response:
         return send(pictures.thumbnail, key, image_id)
+
+    @app.get("/sample/{key}/{number}/{name}")
+    def sample(key: str, number: int, name: str) -> Response:
+        try:
+            path = sample_path(workspace.get(key), number, name)
+        except AnnotatorError as error:
+            return PlainTextResponse(str(error), status_code=404, headers=HEADERS)
+        if path is None:
+            return PlainTextResponse("no such sample", status_code=404, headers=HEADERS)
+        return FileResponse(path, headers=HEADERS)
 
     @app.get("/export/{key}/{name}")
     def export(key: str, name: str) -> Response:

@@ -1,4 +1,4 @@
-"""The training screen: what there is to learn from, a form, live curves, trainings and models.
+"""The training screen: a form for each kind of model, live curves, trainings, models, judgements.
 
 Nothing is kept in the page: every tick and every reload looks the training up, so closing the
 page or killing the server changes nothing.
@@ -6,29 +6,24 @@ page or killing the server changes nothing.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from annotator import models, trainer, training
+from annotator import detector_material, training
 from annotator.store import Project
-from annotator.training import Trainings
-from annotator.training_kinds import KINDS, LOCALIZER
-from annotator.training_options import DEFAULT_MODEL, TrainingOptions, material
-from annotator.ui import render, render_training
+from annotator.training_kinds import DETECTOR, KINDS, LOCALIZER
+from annotator.ui import render
+from annotator.ui.detector_form import SCORE, DetectorForm
+from annotator.ui.judgement_panel import JudgementPanel
+from annotator.ui.localizer_form import LocalizerForm
+from annotator.ui.training_looks import TrainingLooks
 from annotator.workspace import Workspace
-from engine.errors import AnnotatorError, OptionError
-from engine.localizers import LOCALIZERS
+from engine.errors import AnnotatorError
 
 TICK_SECONDS = 1.0
-DEFAULT_PRESET = "small"
 STOP, KILL = "Stop", "Kill it"
-NUMBERS = {"epochs": "Epochs", "image_size": "Image size", "batch": "Photos a step"}
-THREADS = "Threads"
 HIDDEN: dict[str, Any] = {"show_progress": "hidden"}
 
 
@@ -37,9 +32,7 @@ class TrainingTab:
 
     def __init__(self, workspace: Workspace, key: gr.State) -> None:
         self._workspace = workspace
-        self._guard = threading.Lock()  # logs are read by the ticks of several pages
-        self._trainings: dict[str, Trainings] = {}
-        self._presets: dict[str, dict[str, Any]] = {}
+        self._looks = TrainingLooks(workspace)
         self.number = gr.State(None)  # of the training that is shown; None: the newest
         self._sent = gr.State({})  # what the page shows already
         with gr.Row(equal_height=False, elem_classes="t2-page"):
@@ -49,11 +42,10 @@ class TrainingTab:
                 self.list = gr.HTML(elem_id="trainings", padding=False)
                 self.models = gr.HTML(elem_id="models", padding=False)
             with gr.Column(scale=2, min_width=360, elem_classes="t2-panel"):
-                self._build_form()
+                self._build_forms()
         self.timer = gr.Timer(TICK_SECONDS, active=False)
+        self.estimate_timer = gr.Timer(TICK_SECONDS, active=False)
         self._connect(key)
-
-    # -- the training that is shown ----------------------------------------------------------
 
     def _build_shown(self) -> None:
         self.progress = gr.HTML(elem_id="training-progress", padding=False)
@@ -61,250 +53,259 @@ class TrainingTab:
         with gr.Row():
             self.stop = gr.Button(STOP, elem_id="training-stop", visible=False)
             self.resume = gr.Button("Resume", elem_id="training-resume", visible=False)
+        self.detail = gr.HTML(elem_id="training-detail", padding=False)
+        self.panel = JudgementPanel()
+
+    def _build_forms(self) -> None:
+        gr.HTML('<h2 class="t2-title">Train a model</h2>', padding=False)
+        self.what = gr.Radio(
+            [(kind.title.capitalize(), name) for name, kind in KINDS.items()],
+            value=LOCALIZER,
+            show_label=False,
+            container=False,
+            elem_id="training-what",
+        )
+        with gr.Column(elem_id="localizer-form") as self._localizer_column:
+            self.localizer = LocalizerForm()
+        with gr.Column(elem_id="detector-form", visible=False) as self._detector_column:
+            self.detector = DetectorForm()
 
     def _connect(self, key: gr.State) -> None:
         shown, seen = [key, self.number, self._sent], self._state_outputs
         self.timer.tick(self._tick, shown, seen, **HIDDEN)
-        self.stop.click(self._stop, shown, seen, **HIDDEN)
-        self.resume.click(self._resume, shown, seen, **HIDDEN)
-        outputs = [self.refusal, self.number, *seen]
-        self.start.click(self._start, [key, self._sent, *self.form], outputs, **HIDDEN)
-        described = [self.preset, self.facts, *self.numbers.values()]
-        self.model.change(self._choose_model, [self.model, self.preset], described, **HIDDEN)
-        self.preset.change(self._describe, [self.model, self.preset], described[1:], **HIDDEN)
+        self.stop.click(self._acting(training.cancel), shown, seen, **HIDDEN)
+        self.resume.click(self._acting(training.resume), shown, seen, **HIDDEN)
+        for button, act in self.panel.actions.items():
+            button.click(self._acting(act), shown, seen, **HIDDEN)
+        for what, form in ((LOCALIZER, self.localizer), (DETECTOR, self.detector)):
+            outputs = [form.refusal, self.number, *seen]
+            given = [key, self._sent, *form.inputs]
+            form.start.click(self._beginning(what), given, outputs, **HIDDEN)
+        columns = [self._localizer_column, self._detector_column]
+        # Only what a person chooses: a page sets it as well, and may show another tab.
+        self.what.input(self._choose, self.what, columns, **HIDDEN)
+        self.what.input(self.ask_presets, self.preset_inputs, self.preset_outputs, **HIDDEN)
+        self._connect_detector(key)
+
+    def _connect_detector(self, key: gr.State) -> None:
+        form = self.detector
+        asked, timed = [key, self.what, *form.inputs], [form.estimate, self.estimate_timer]
+        self.estimate_timer.tick(self._estimate, asked, timed, **HIDDEN)
+        # Whoever still types would have many estimates begun and ended; a field that is left is
+        # typed to its end.
+        self.what.input(self._estimate, asked, timed, **HIDDEN)
+        for field in form.inputs:
+            event = field.blur if isinstance(field, gr.Textbox) else field.input
+            event(self._estimate, asked, timed, **HIDDEN)
+        material = [key, form.proposals, form.score]
+        for event in (form.proposals.input, form.score.release):
+            event(self._show_detector, material, form.outputs, **HIDDEN)
+        kept = [*material, form.share, form.by_rule]
+        for event in (form.share.release, form.by_rule.input):
+            event(self._keep_settings, kept, form.outputs, **HIDDEN)
+
+    # -- what is shown -----------------------------------------------------------------------
 
     @property
     def _state_outputs(self) -> list[Any]:
-        html = [self.progress, self.curves, self.list, self.models]
-        return [*html, self.stop, self.resume, self.timer, self._sent]
+        html = [self.progress, self.curves, self.detail, self.panel.html, self.list, self.models]
+        return [*html, self.stop, self.resume, *self.panel.actions, self.timer, self._sent]
 
     @property
     def outputs(self) -> list[Any]:
         """The components that `show` fills."""
-        return [self.number, self.readiness, self.start, self.weights, *self._state_outputs]
+        forms = [*self.localizer.outputs, *self.detector.outputs]
+        columns = [self._localizer_column, self._detector_column]
+        state = self._state_outputs
+        return [self.number, self.what, *columns, *forms, self.estimate_timer, *state]
 
-    def show(self, key: str | None, number: int | None) -> list[Any]:
-        """Everything of the tab for the current project and a training of it; see `outputs`."""
+    def show(self, key: str | None, number: int | None, *, is_open: bool) -> list[Any]:
+        """Everything of the tab for the current project and a training of it; see `outputs`.
+
+        ``is_open`` says whether anybody sees it, so that the time is worth estimating.
+        """
         if key is None:
             return self._nothing("Open a project first.")
         try:
             project = self._workspace.get(key)
             with project.read() as view:
-                found = material(view)
+                has_enough = not detector_material.material(view).problem()
+            forms = [
+                *self.localizer.show(project),
+                *self.detector.show(project, proposals=False, score=SCORE),
+            ]
         except AnnotatorError as error:
             return self._nothing(str(error))
-        return [
-            number,
-            render_training.readiness(found),
-            gr.Button(interactive=len(found.classes) > 1),
-            gr.Dropdown(choices=["", *(path.stem for path in models.paths(project))]),
-            *self._tick(key, number, {}),
-        ]
+        chosen = DETECTOR if has_enough else LOCALIZER
+        what = [gr.Radio(value=chosen), *self._choose(chosen)]
+        timer = gr.Timer(active=is_open)  # its first tick says whether it is needed
+        return [number, *what, *forms, timer, *self._tick(key, number, {})]
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What `look_again` is told besides the project."""
+        return [self.number, self.detector.proposals, self.detector.score]
+
+    def look_again(
+        self, key: str | None, number: int | None, proposals: bool, score: float
+    ) -> list[Any]:
+        """`show` for a tab that is opened again; what was chosen in it stays."""
+        # A page opens its first tab before it has loaded, and this answer may be the later one.
+        if key is None:
+            return [gr.skip() for _ in self.outputs]
+        try:
+            project = self._workspace.get(key)
+            forms = [
+                *self.localizer.show(project),
+                *self.detector.show(project, proposals=proposals, score=score),
+            ]
+        except AnnotatorError as error:
+            return self._nothing(str(error))
+        timer = gr.Timer(active=True)  # its first tick says whether it is needed
+        return [number, *[gr.skip()] * 3, *forms, timer, *self._tick(key, number, {})]
 
     def _nothing(self, why: str) -> list[Any]:
-        start = gr.Button(interactive=False)
-        return [None, render.notice(why), start, gr.skip(), *self._tick(None, None, {})]
-
-    def look_again(self, key: str | None, number: int | None) -> list[Any]:
-        """`show` for a tab that is opened again."""
-        # A page opens its first tab before it has loaded, and this answer may be the later one.
-        return [gr.skip() for _ in self.outputs] if key is None else self.show(key, number)
+        told = render.notice(why)
+        forms = [*self.localizer.show_nothing(told), *self.detector.show_nothing(told)]
+        what, timer = [gr.skip()] * 3, gr.Timer(active=False)
+        return [None, *what, *forms, timer, *self._tick(None, None, {})]
 
     def _tick(self, key: str | None, number: int | None, sent: dict[str, str]) -> list[Any]:
         """The state of the shown training; only what differs from what the page shows."""
         if key is None:
-            hidden = gr.Button(visible=False)
-            return [*[""] * 4, hidden, hidden, gr.Timer(active=False), {}]
+            hidden = [gr.Button(visible=False)] * (2 + len(self.panel.actions))
+            return [*[""] * 6, *hidden, gr.Timer(active=False), {}]
         try:
-            with self._guard:
-                parts, found, is_busy = self._look(key, number)
+            seen = self._looks.look(key, number)
         except AnnotatorError as error:
             gr.Warning(str(error))
-            return [*[gr.skip()] * 6, gr.Timer(active=False), gr.skip()]
-        html = [gr.skip() if sent.get(name) == text else text for name, text in parts.items()]
-        stops = found is not None and found.status == training.STOPPING
-        kills = stops and found is not None and found.can_be_killed
+            kept = len(self._state_outputs) - 2
+            return [*[gr.skip()] * kept, gr.Timer(active=False), gr.skip()]
+        html = [gr.skip() if sent.get(name) == text else text for name, text in seen.parts.items()]
         return [
             *html,
-            gr.Button(
-                KILL if kills else STOP,
-                visible=found is not None and found.is_active,
-                interactive=kills or not stops,
-            ),
-            gr.Button(visible=found is not None and found.is_resumable),
-            gr.Timer(active=is_busy),
-            parts,
+            *_process_buttons(seen.shown),
+            *self.panel.buttons(seen),
+            gr.Timer(active=seen.is_busy),
+            seen.parts,
         ]
 
-    def _look(
-        self, key: str, number: int | None
-    ) -> tuple[dict[str, str], training.Training | None, bool]:
-        project = self._workspace.get(key)
-        trainings = self._trainings.get(key)
-        if trainings is None or trainings.project is not project:
-            trainings = self._trainings[key] = Trainings(project)
-        found = trainings.all()
-        shown = next((one for one in found if number in (None, one.number)), None)
-        curves = ""
-        if shown is not None:
-            prior = training.area_prior(shown)
-            curves = render_training.curves(trainings.log(shown.number), area_prior=prior)
-        parts = {
-            "progress": render_training.progress(shown),
-            "curves": curves,
-            "list": render_training.trainings(
-                found, key=key, shown=shown.number if shown else None
-            ),
-            "models": render_training.models(models.all_models(project)),
-        }
-        return parts, shown, any(one.is_active for one in found)
+    # -- what is done ------------------------------------------------------------------------
 
-    def _stop(self, key: str, number: int | None, sent: dict[str, str]) -> list[Any]:
-        return self._act(key, number, sent, training.cancel)
+    def _acting(self, act: Callable[[Project, int], object]) -> Callable[..., list[Any]]:
+        """What a button does with the shown training."""
 
-    def _resume(self, key: str, number: int | None, sent: dict[str, str]) -> list[Any]:
-        return self._act(key, number, sent, training.resume)
-
-    def _act(
-        self,
-        key: str,
-        number: int | None,
-        sent: dict[str, str],
-        act: Callable[[Project, int], None],
-    ) -> list[Any]:
-        try:
-            project = self._workspace.get(key)
-            act(project, number or max(training.numbers(project)))
-        except AnnotatorError as error:
-            gr.Warning(str(error))
-        return self._tick(key, number, sent)
-
-    # -- a new one ---------------------------------------------------------------------------
-
-    def _build_form(self) -> None:
-        gr.HTML('<h2 class="t2-title">Train a localizer from the tags</h2>', padding=False)
-        self.readiness = gr.HTML(elem_id="training-readiness", padding=False)
-        with gr.Row():
-            self.model = gr.Dropdown(
-                list(LOCALIZERS), value=DEFAULT_MODEL, label="Network", elem_id="training-model"
-            )
-            self.preset = gr.Dropdown(
-                [DEFAULT_PRESET], value=DEFAULT_PRESET, label="Preset", elem_id="training-preset"
-            )
-        self.facts = gr.HTML(elem_id="training-facts", padding=False)
-        with gr.Row():
-            self.numbers = {
-                name: gr.Textbox("", label=label, min_width=90, elem_id=f"training-{name}")
-                for name, label in NUMBERS.items()
-            }
-        with gr.Accordion("More", open=False):
-            threads = gr.Textbox(
-                "",
-                label=THREADS,
-                info="Of the processor; fewer leave room for reviewing meanwhile.",
-                placeholder=f"{os.cpu_count()}",
-                elem_id="training-threads",
-            )
-            self.weights = gr.Dropdown(
-                [],
-                value="",
-                label="Begin with",
-                info="A model of this project, or the path of a file; empty: as the preset says.",
-                allow_custom_value=True,
-                elem_id="training-weights",
-            )
-            truth = gr.Textbox(
-                "",
-                label="Truth file",
-                info="COCO with true boxes; it only measures, nothing is learned from it.",
-                placeholder="/home/me/annotations.json",
-                elem_id="training-truth",
-            )
-            name = gr.Textbox(
-                "",
-                label="Name of the model",
-                info="Network and number of the training if left empty.",
-                elem_id="training-name",
-            )
-        self.start = gr.Button(
-            "Start training", variant="primary", interactive=False, elem_id="training-start"
-        )
-        self.refusal = gr.HTML(elem_id="training-refusal", padding=False)
-        self.form = [self.model, self.preset, *self.numbers.values()]
-        self.form += [threads, self.weights, truth, name]
-
-    def _start(
-        self,
-        key: str,
-        sent: dict[str, str],
-        model: str,
-        preset: str,
-        epochs: str,
-        image_size: str,
-        batch: str,
-        threads: str,
-        weights: str | None,
-        truth: str,
-        name: str,
-    ) -> list[Any]:
-        try:
-            options = TrainingOptions(
-                model=model,
-                preset=preset,
-                epochs=_whole(epochs, NUMBERS["epochs"]),
-                image_size=_whole(image_size, NUMBERS["image_size"]),
-                batch=_whole(batch, NUMBERS["batch"]),
-                threads=_whole(threads, THREADS),
-            )
-            number = training.start(
-                self._workspace.get(key),
-                options,
-                name=name,
-                truth=Path(truth.strip()).expanduser() if truth.strip() else None,
-                weights=(weights or "").strip(),
-            )
-        except AnnotatorError as error:
-            return [render.notice(str(error)), *[gr.skip()] * (1 + len(self._state_outputs))]
-        return ["", number, *self._tick(key, number, sent)]
-
-    def read_presets(self, model: str, preset: str) -> list[Any]:
-        """Ask the trainer for its presets, once; see `preset_outputs`."""
-        if not self._presets:
+        def react(key: str, number: int | None, sent: dict[str, str]) -> list[Any]:
             try:
-                self._presets = trainer.presets(KINDS[LOCALIZER])
+                project = self._workspace.get(key)
+                act(project, number or max(training.numbers(project)))
             except AnnotatorError as error:
                 gr.Warning(str(error))
-        return self._choose_model(model, preset)
+            return self._tick(key, number, sent)
+
+        return react
+
+    def _beginning(self, what: str) -> Callable[..., list[Any]]:
+        """What the start button of a form does."""
+        form = self.detector if what == DETECTOR else self.localizer
+
+        def begin(key: str, sent: dict[str, str], *values: Any) -> list[Any]:
+            try:
+                project = self._workspace.get(key)
+                self.detector.leave(project)  # both would only slow each other down
+                number = form.begin(project, list(values))
+            except AnnotatorError as error:
+                return [render.notice(str(error)), *[gr.skip()] * (1 + len(self._state_outputs))]
+            return ["", number, *self._tick(key, number, sent)]
+
+        return begin
+
+    def _choose(self, what: str) -> list[Any]:
+        return [gr.Column(visible=what == LOCALIZER), gr.Column(visible=what == DETECTOR)]
+
+    def _show_detector(self, key: str | None, proposals: bool, score: float) -> list[Any]:
+        return self._detector_form(key, proposals, score, lambda project: None)
+
+    def _keep_settings(
+        self, key: str | None, proposals: bool, score: float, share: float, by_rule: bool
+    ) -> list[Any]:
+        def keep(project: Project) -> None:
+            self.detector.keep_settings(project, share=share, by_rule=by_rule)
+
+        return self._detector_form(key, proposals, score, keep)
+
+    def _detector_form(
+        self, key: str | None, proposals: bool, score: float, act: Callable[[Project], None]
+    ) -> list[Any]:
+        if key is None:
+            return [gr.skip() for _ in self.detector.outputs]
+        try:
+            project = self._workspace.get(key)
+            act(project)
+            return self.detector.show(project, proposals=proposals, score=score)
+        except AnnotatorError as error:
+            gr.Warning(str(error))
+            return [gr.skip() for _ in self.detector.outputs]
+
+    # -- what the trainers know --------------------------------------------------------------
 
     @property
     def preset_inputs(self) -> list[Any]:
-        """What `read_presets` is told."""
-        return [self.model, self.preset]
+        """What `ask_presets` is told."""
+        return [self.what, *self.localizer.presets.inputs, *self.detector.presets.inputs]
 
     @property
     def preset_outputs(self) -> list[Any]:
-        """What `read_presets` fills."""
-        return [self.preset, self.facts, *self.numbers.values()]
+        """What `ask_presets` fills."""
+        return [*self.localizer.presets.outputs, *self.detector.presets.outputs]
 
-    def _choose_model(self, model: str, preset: str) -> list[Any]:
-        names = list(self._presets.get(model, {})) or [DEFAULT_PRESET]
-        chosen = preset if preset in names else DEFAULT_PRESET
-        return [gr.Dropdown(names, value=chosen), *self._describe(model, chosen)]
+    def ask_presets(self, what: str, *chosen: str) -> list[Any]:
+        """Ask the trainer of what is chosen for its presets, once."""
+        updates: list[Any] = []
+        given = list(chosen)
+        for name, form in ((LOCALIZER, self.localizer), (DETECTOR, self.detector)):
+            model, preset = given[:2]
+            del given[:2]
+            fields = form.presets
+            is_meant = name == what
+            updates += fields.ask(model, preset) if is_meant else [gr.skip()] * len(fields.outputs)
+        return updates
 
-    def _recipe(self, model: str, preset: str) -> dict[str, Any]:
-        recipe = self._presets.get(model, {}).get(preset, {}).get("recipe", {})
-        return dict(recipe) if isinstance(recipe, dict) else {}
+    # -- how long it would take --------------------------------------------------------------
 
-    def _describe(self, model: str, preset: str) -> list[Any]:
-        described = self._presets.get(model, {}).get(preset)
-        recipe = self._recipe(model, preset)
-        numbers = [gr.Textbox(placeholder=str(recipe.get(name, ""))) for name in self.numbers]
-        return [render_training.preset_facts(described), *numbers]
+    def _estimate(self, key: str | None, what: str, *values: Any) -> list[Any]:
+        """What is known of the time; not while a training needs the machine."""
+        text, is_pending = "", False
+        try:
+            if key is not None and what == DETECTOR and not self._looks.is_training(key):
+                project = self._workspace.get(key)
+                text, is_pending = self.detector.look_at_estimate(project, list(values))
+            elif key is not None:
+                self.detector.leave(self._workspace.get(key))
+        except AnnotatorError as error:
+            text = render.notice(str(error))
+        return [text, gr.Timer(active=is_pending)]
+
+    def leave(self, key: str | None) -> Any:
+        """Another tab is shown: nobody waits for the estimate; see `estimate_timer`."""
+        if key is not None:
+            try:
+                self.detector.leave(self._workspace.get(key))
+            except AnnotatorError as error:
+                gr.Warning(str(error))
+        return gr.Timer(active=False)
 
 
-def _whole(text: str, label: str) -> int | None:
-    """What was typed as a number; None where nothing was."""
-    text = text.strip()
-    if text and not text.isdecimal():
-        raise OptionError(f"{label} must be a whole number, got {text!r}")
-    return int(text) if text else None
+def _process_buttons(shown: training.Training | None) -> list[Any]:
+    """Stop and Resume, as they fit the shown training."""
+    if shown is None:
+        return [gr.Button(visible=False)] * 2
+    stops = shown.status == training.STOPPING
+    return [
+        gr.Button(
+            KILL if shown.can_be_killed else STOP,
+            visible=shown.is_active,
+            interactive=shown.can_be_killed or not stops,
+        ),
+        gr.Button(visible=shown.is_resumable),
+    ]
