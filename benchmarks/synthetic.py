@@ -44,10 +44,12 @@ class SceneOptions:
     clutter: int = 3  # at most so many shapes of no class behind the objects
     occlusion: float = 0.5  # chance that something thin lies across an object
     noise: float = 5.0  # standard deviation of the noise of each pixel, in grey values
+    own_parts: int | None = None  # else `class_parts` with this: easier, and at most 6 classes
 
     def __post_init__(self) -> None:
-        if not 1 <= self.classes <= LARGEST_CLASS_COUNT:
-            raise ValueError(f"classes must be 1 to {LARGEST_CLASS_COUNT}, got {self.classes}")
+        most = LARGEST_CLASS_COUNT if self.own_parts is None else len(SHAPES)
+        if not 1 <= self.classes <= most:
+            raise ValueError(f"classes must be 1 to {most}, got {self.classes}")
         if self.size < 24:
             raise ValueError(f"size must be at least 24 pixels, got {self.size}")
         if not 1 <= self.objects <= self.classes:
@@ -62,20 +64,24 @@ class Scene:
     objects: tuple[tuple[str, Mask], ...]
 
 
-def class_parts(classes: int) -> tuple[tuple[str, str], ...]:
+def class_parts(classes: int, own: int | None = None) -> tuple[tuple[str, str], ...]:
     """(shape, texture) of every class; its name is the two with a dash between.
 
-    The first half pairs shape k with texture k, the second with the texture after it.
+    The first half pairs shape k with texture k, the second with the texture after it. With ``own``
+    no two classes share either: shape k has the texture that is so many after the k-th.
     """
+    if own is not None:
+        textures = tuple(TEXTURES)
+        return tuple((SHAPES[k], textures[(k + own) % len(textures)]) for k in range(classes))
     half = (classes + 1) // 2
     textures = tuple(TEXTURES)[: max(half, 2)]
     places = [(k % half, k // half) for k in range(classes)]
     return tuple((SHAPES[k], textures[(k + shift) % len(textures)]) for k, shift in places)
 
 
-def class_names(classes: int) -> tuple[str, ...]:
+def class_names(classes: int, own: int | None = None) -> tuple[str, ...]:
     """Names of the classes, in their order."""
-    return tuple(f"{shape}-{texture}" for shape, texture in class_parts(classes))
+    return tuple(f"{shape}-{texture}" for shape, texture in class_parts(classes, own))
 
 
 def make_scene(options: SceneOptions, *, seed: Sequence[int], category: int = 0) -> Scene:
@@ -89,7 +95,8 @@ def make_scene(options: SceneOptions, *, seed: Sequence[int], category: int = 0)
     canvas += 25.0 * smooth_noise(random, side, cells=3)[..., None]
     for _ in range(int(random.integers(0, options.clutter + 1))):
         _paint(canvas, _clutter_mask(random, side), random, str(random.choice(CLUTTER_TEXTURES)))
-    parts, names = class_parts(options.classes), class_names(options.classes)
+    parts = class_parts(options.classes, options.own_parts)
+    names = class_names(options.classes, options.own_parts)
     others = [k for k in range(options.classes) if k != category]
     count = int(random.integers(1, options.objects + 1))
     placed: list[tuple[str, Mask]] = []
@@ -125,7 +132,7 @@ def make_set(
     """
     options = options or SceneOptions(classes=classes, size=size)
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    names = class_names(options.classes)
+    names = class_names(options.classes, options.own_parts)
     images = []
     for number in range(1, photos + 1):
         category = (number - 1) % options.classes

@@ -53,6 +53,20 @@ def test_neither_shape_nor_texture_alone_tells_the_class(classes: int) -> None:
         assert {values.count(value) for value in values} == {2}
 
 
+@pytest.mark.parametrize("own", [0, 3])
+def test_classes_with_parts_of_their_own_share_neither_shape_nor_texture(own: int) -> None:
+    shapes, textures = zip(*class_parts(6, own), strict=True)
+    assert len(set(shapes)) == len(set(textures)) == 6
+    options = SceneOptions(classes=6, size=48, objects=3, own_parts=own)
+    seen = {name for _, scene in scenes(24, options) for name, _ in scene.objects}
+    assert seen == set(class_names(6, own))
+
+
+def test_more_classes_than_shapes_cannot_have_parts_of_their_own() -> None:
+    with pytest.raises(ValueError, match="1 to 6, got 7"):
+        SceneOptions(classes=7, own_parts=0)
+
+
 @pytest.mark.parametrize("changed", [{"classes": 13}, {"classes": 0}, {"size": 8}, {"objects": 0}])
 def test_options_that_cannot_be_drawn_are_refused(changed: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(changed))):

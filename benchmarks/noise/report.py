@@ -1,0 +1,179 @@
+"""The tables as Markdown: what was measured in, ours beside the published numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from benchmarks.noise.judged import Gain, Scored
+from benchmarks.noise.orders import INSPECTED
+from benchmarks.noise.suspicions import Suspicions
+from benchmarks.noise.why import TAU_CLS, TAU_REG, Losses
+
+Cells = Sequence[str]
+
+PUBLISHED = {
+    "errors, no drop": "70.7",
+    "errors, drop 4 / 1": "71.8",
+    "errors, drop 4 / 0.8": "71.0",
+    "errors, drop 4 / 1.2": "71.3",
+    "errors, drop 3 / 1": "71.2",
+    "errors, drop 5 / 1": "71.1",
+}
+"""AP50 on VOC 2007 with labels that WeakSAM made: tables 5 and 9 of the paper."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured, each by the name of a row."""
+
+    budget: Mapping[str, Any]
+    photos: int  # that judge
+    labels: int  # that train, before any went missing
+    planted: Mapping[str, float]  # kind -> how many, mean of the seeds
+    seconds: Mapping[str, float]  # of a training, mean of the seeds
+    scores: Mapping[str, Scored]
+    gains: Mapping[str, Gain]  # over the training without drop on the same labels
+    dropped: Mapping[str, Mapping[str, float]]  # shares of RoIs, "fg" and "bg"
+    suspicions: Mapping[str, Suspicions]  # by training
+    losses: Mapping[str, Losses]  # of RoIs at the end, by kind
+
+
+def report(results: Results) -> str:
+    """Everything."""
+    parts = [
+        _about(results),
+        _scores(results),
+        _queue(results),
+        _by_kind(results),
+        _records(results),
+        _losses(results),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(results: Results) -> str:
+    budget = results.budget
+    wrong = ", ".join(f"{count:.0f} {kind}" for kind, count in results.planted.items())
+    return f"""\
+# Detectors on labels with planted errors
+
+`make bench-noise`, or `python -m benchmarks.noise OUT_FOLDER --thresholds`: {budget["photos"]:,}
+made-up photos of {budget["photo_size"]} x {budget["photo_size"]} pixels with up to
+{budget["objects"]} objects of {budget["classes"]} classes; {budget["training_photos"]} train,
+{results.photos} judge by their clean truth. Of {results.labels} labels that train
+{100 * budget["share"]:.0f} % are wrong: {wrong}. Each row is {len(budget["seeds"])} trainings of
+{budget["epochs"]} epochs; the seed decides errors, weights and order. Points of AP."""
+
+
+def _scores(results: Results) -> str:
+    head = (
+        *("Training", "AP50", "by seed", "AP", "AP75", "gain in AP50", "95 % over seeds"),
+        *("95 % over photos, by seed", "dropped, objects", "dropped, background", "published"),
+    )
+    rows = []
+    for name, one in results.scores.items():
+        gain, dropped = results.gains.get(name), results.dropped.get(name)
+        rows.append(
+            (
+                name,
+                _with_spread(one.ap50),
+                " / ".join(f"{value:.1f}" for value in one.ap50),
+                f"{fmean(one.ap):.1f}",
+                f"{fmean(one.ap75):.1f}",
+                f"{gain.mean:+.1f}" if gain else "–",
+                f"± {gain.half_width:.1f}" if gain and gain.half_width is not None else "–",
+                " / ".join(f"{low:+.1f} to {high:+.1f}" for low, high in gain.by_photos)
+                if gain
+                else "–",
+                *([_percent(dropped[part]) for part in ("fg", "bg")] if dropped else ("–", "–")),
+                PUBLISHED.get(name, "–"),
+            )
+        )
+    return _markdown("AP50 on clean truth (tables 5 and 9)", head, rows)
+
+
+def _queue(results: Results) -> str:
+    head = (
+        *("Training", "Order", "precision at the number of errors"),
+        *(f"recall at {_percent(share, 0)}" for share in INSPECTED),
+        "average precision",
+    )
+    rows = [
+        (
+            training,
+            order,
+            *map(_percent, (found.precision, *found.recall, found.average_precision)),
+        )
+        for training, one in results.suspicions.items()
+        for order, found in one.orders.items()
+    ]
+    return _markdown("Suspicious labels: how soon the errors are found", head, rows)
+
+
+def _by_kind(results: Results) -> str:
+    training, suspicions = next(iter(results.suspicions.items()))
+    kinds = list(next(iter(suspicions.by_kind.values())))
+    head = ("Order", *(f"{kind}: {what}" for kind in kinds for what in ("recall at 20 %", "AP")))
+    rows = [
+        (
+            order,
+            *(
+                _percent(value)
+                for kind in kinds
+                for value in (found[kind].recall[1], found[kind].average_precision)
+            ),
+        )
+        for order, found in suspicions.by_kind.items()
+    ]
+    return _markdown(f"The same by kind of error: {training}", head, rows)
+
+
+def _records(results: Results) -> str:
+    epochs = results.budget["epochs"]
+    head = (
+        *("Training", "Label", "RoIs dropped"),
+        *(f"loss, epoch {epoch}" for epoch in range(1, epochs + 1)),
+    )
+    rows = [
+        (training, kind, _percent(values[0]), *(f"{value:.2f}" for value in values[1:]))
+        for training, one in results.suspicions.items()
+        for kind, values in one.noted.items()
+    ]
+    return _markdown("What a training notes of a label: drop share, median loss", head, rows)
+
+
+def _losses(results: Results) -> str:
+    head = (
+        *("RoIs", "how many", "class loss, median", "90 %"),
+        *(f"above {tau:g}" for tau in TAU_CLS),
+        *("box loss, median", "90 %", *(f"above {tau:g}" for tau in TAU_REG), "dropped at 4 / 1"),
+    )
+    rows = [
+        (
+            kind,
+            f"{one.rois:,}",
+            *(f"{value:.2f}" for value in one.classification),
+            *map(_percent, one.over_class),
+            *(f"{value:.2f}" for value in one.box),
+            *map(_percent, one.over_box),
+            _percent(one.dropped),
+        )
+        for kind, one in results.losses.items()
+    ]
+    return _markdown("Losses of RoIs after the training without drop", head, rows)
+
+
+def _with_spread(values: Sequence[float]) -> str:
+    return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _markdown(title: str, head: Cells, rows: Sequence[Cells]) -> str:
+    lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
+    return "\n".join([f"## {title}", "", *(f"| {' | '.join(line)} |" for line in lines)])
