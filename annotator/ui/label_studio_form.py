@@ -86,7 +86,7 @@ class LabelStudioForm:
 
     def _build_how(self) -> tuple[list[Any], list[Any]]:
         """The choices of sending, and those of fetching."""
-        with gr.Accordion("More choices", open=False, elem_id="ls-choices"):
+        with gr.Accordion("Photos, proposals, conflicts", open=False, elem_id="ls-choices"):
             proposals = gr.Checkbox(True, label="Send proposals too, as predictions")
             way = gr.Radio(
                 list(WAYS), value=FIRST, label="How it gets the photos", elem_id="ls-photos"

@@ -154,3 +154,29 @@ def test_a_choice_that_cannot_be_is_a_sentence_and_the_page_fits(
     width = page.evaluate("() => document.documentElement.scrollWidth")
     assert width <= 1280
     assert screen.errors == []
+
+
+@pytest.mark.slow
+def test_label_studio_is_a_format_as_the_others_are(
+    server: Server, context: BrowserContext, tmp_path: Path
+) -> None:
+    screen = ExportPage(context, server)
+    page = screen.page
+    page.get_by_label("Proposed (nobody looked)").check()
+    screen.choose("export", "Label Studio JSON")
+    expect(page.locator("#export-holds")).to_contain_text("everything but rejected objects")
+    screen.export()
+    expect(page.locator("#export-result")).to_contain_text("Read back by label-studio-sdk")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    packed = zipfile.ZipFile(download.value.path())
+    assert sorted(packed.namelist()) == ["README.txt", "label_config.xml", "tasks-001.json"]
+    packed.extractall(tmp_path / "theirs")
+
+    screen.choose("import", "Label Studio JSON")
+    screen.type("import-path", str(tmp_path / "theirs"))
+    page.locator("#import-start").click()
+    result = page.locator("#import-result .t2-export")
+    expect(result).to_have_attribute("data-added", "0")
+    expect(result).to_contain_text("3 of 3 photos")
+    assert screen.errors == []
