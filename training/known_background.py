@@ -36,13 +36,19 @@ class Known:
     beside: Tensor  # (boxes,) bool: about a curated object, and too far off
 
 
+def refused_boxes(target: Target, *, size_hw: tuple[int, int]) -> Tensor:
+    """(m, 4) in pixels of the resized photo."""
+    height, width = size_hw
+    shares = target["refused_boxes"]
+    return shares * shares.new_tensor((width, height, width, height))
+
+
 def known_of(boxes: Tensor, target: Target, *, size_hw: tuple[int, int], classes: int) -> Known:
     """``boxes`` (b, 4) in pixels of the resized photo; ``classes`` counts no background."""
     refused = torch.zeros((len(boxes), classes + 1), dtype=torch.bool, device=boxes.device)
     if len(target["refused_boxes"]):
-        height, width = size_hw
-        scale = boxes.new_tensor((width, height, width, height))
-        same = box_iou(boxes, target["refused_boxes"] * scale) >= SAME_PLACE
+        there = refused_boxes(target, size_hw=size_hw).to(boxes.dtype)
+        same = box_iou(boxes, there) >= SAME_PLACE
         of_class = torch.nn.functional.one_hot(target["refused_labels"], classes + 1)
         refused = (same.to(boxes.dtype) @ of_class.to(boxes.dtype)) > 0
     beside = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)

@@ -25,7 +25,7 @@ from training.drop import (
     roi_losses,
     without_dropped,
 )
-from training.known_background import Target, forget_unknown, known_of
+from training.known_background import Target, forget_unknown, known_of, refused_boxes
 
 Found = tuple[list[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -177,14 +177,14 @@ class LearningRoIHeads(RoIHeads):
         self, proposals: list[Tensor], targets: list[Target], sizes_hw: list[tuple[int, int]]
     ) -> list[_Sample]:
         true_boxes = [target["boxes"].to(proposals[0].dtype) for target in targets]
-        boxes = self.add_gt_proposals(proposals, true_boxes)
+        boxes = self.add_gt_proposals(self._with_refused(proposals, targets, sizes_hw), true_boxes)
         matched, labels = self.assign_targets_to_proposals(
             boxes, true_boxes, [target["labels"] for target in targets]
         )
         classes = self.box_predictor.cls_score.out_features - 1
         refused = [one.new_zeros((len(one), classes + 1), dtype=torch.bool) for one in boxes]
         for place, target in enumerate(targets):
-            if self.rules.trusts_complete_only and not target["complete"]:
+            if self._is_incomplete(target):
                 size_hw = sizes_hw[place]
                 known = known_of(boxes[place], target, size_hw=size_hw, classes=classes)
                 refused[place] = known.refused & (labels[place] == 0)[:, None]
@@ -192,6 +192,20 @@ class LearningRoIHeads(RoIHeads):
         chosen = self.subsample(labels)
         lists = (boxes, matched, labels, refused)
         return [_Sample(*(one[place][rows] for one in lists)) for place, rows in enumerate(chosen)]
+
+    def _with_refused(
+        self, proposals: list[Tensor], targets: list[Target], sizes_hw: list[tuple[int, int]]
+    ) -> list[Tensor]:
+        """Refused boxes are looked at like true ones, or few proposals would ever lie there."""
+        return [
+            torch.cat((one, refused_boxes(target, size_hw=size_hw).to(one.dtype)))
+            if self._is_incomplete(target)
+            else one
+            for one, target, size_hw in zip(proposals, targets, sizes_hw, strict=True)
+        ]
+
+    def _is_incomplete(self, target: Target) -> bool:
+        return self.rules.trusts_complete_only and not bool(target["complete"])
 
     def _target_deltas(self, samples: list[_Sample], targets: list[Target]) -> Tensor:
         # On a photo without objects no row is asked for, but one must be there to be taken.
