@@ -131,13 +131,15 @@ def _add_suggest(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         subparsers,
         "suggest",
         "propose boxes and masks; run it again to go on after a stop",
-        "annotator suggest birds --pipeline classical",
+        "annotator suggest birds --pipeline classical\n"
+        "          annotator suggest birds --pipeline detector:maskrcnn-3",
     )
     command.add_argument(
         "--pipeline",
-        choices=sorted(pipelines.PIPELINES),
         default=pipelines.DEFAULT,
-        help="how to propose (default: %(default)s)",
+        metavar="NAME",
+        help=f"how to propose: {', '.join(pipelines.PIPELINES)}; detector:MODEL and pro2sam:MODEL "
+        "name the model too (default: %(default)s)",
     )
     command.add_argument(
         "--again", action="store_true", help="also where this pipeline proposed before"

@@ -131,9 +131,16 @@ def run_suggest(arguments: argparse.Namespace) -> bool:
 
 
 def _find_or_start(project: Project, arguments: argparse.Namespace) -> int:
-    name = arguments.pipeline
+    name, named = pipeline_options.split_name(arguments.pipeline)
     _refuse_options_of_others(name, arguments)
     options = as_dict(from_arguments(pipelines.PIPELINES[name].options, arguments))
+    for option, model in named.items():
+        if options[option] not in ("", model):
+            raise OptionError(
+                f"--pipeline {arguments.pipeline} and {flag_of(option)} {options[option]} name two "
+                f"models; leave one out"
+            )
+        options[option] = model
     options = pipeline_options.with_defaults(project, name, options)
     kind = runs.CHECK if arguments.check else runs.PROPOSE
     with project.write() as transaction:

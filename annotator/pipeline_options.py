@@ -9,38 +9,90 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annotator import models
+from annotator import models, promotion
 from annotator.store import Project
-from annotator.training_kinds import LOCALIZER
+from annotator.training_kinds import DETECTOR, LOCALIZER
+from engine import pipelines
+from engine.errors import OptionError
 from engine.lookers import SALIENCY
 
-MODEL_OPTIONS = ("localizer", "classifier")
+KINDS_OF_MODELS = {"localizer": LOCALIZER, "detector": DETECTOR, "classifier": ""}
+"""Options that name a model, and which kind it has to be."""
+MODEL_OF = {"pro2sam": "localizer", "detector": "detector"}
+"""Pipeline -> the option that names the model which it is about."""
+
+
+def split_name(text: str) -> tuple[str, dict[str, str]]:
+    """``detector:birds-2`` is the pipeline ``detector`` with that model: name and options.
+
+    OptionError for an unknown pipeline, or a model where the pipeline has none.
+    """
+    pipeline, colon, model = text.partition(":")
+    if pipeline not in pipelines.PIPELINES:
+        raise OptionError(
+            f"there is no pipeline '{pipeline}'; there are {', '.join(sorted(pipelines.PIPELINES))}"
+        )
+    if not colon:
+        return pipeline, {}
+    if pipeline not in MODEL_OF or not model:
+        raise OptionError(
+            f"'{text}' names no pipeline; leave out what follows '{pipeline}', or write one of "
+            f"{', '.join(f'{name}:MODEL' for name in sorted(MODEL_OF))}"
+        )
+    return pipeline, {MODEL_OF[pipeline]: model}
 
 
 def with_defaults(project: Project, pipeline: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, with the project's newest localizer where the pipeline needs one.
+    """The options with the model that the project means where none is named.
 
-    OptionError where a model is named that is not there.
+    Its newest localizer; the detector in use, or the newest where none was promoted. OptionError
+    where a model is named that is not there.
     """
     chosen = dict(options)
-    if pipeline == "pro2sam" and not chosen.get("localizer"):
-        newest = models.newest(project)
-        chosen["localizer"] = "" if newest is None else newest.name
+    wanted = MODEL_OF.get(pipeline)
+    if wanted is not None and not chosen.get(wanted):
+        names = detector_names(project) if wanted == "detector" else _trained(project, LOCALIZER)
+        chosen[wanted] = next(iter(names), "")
     located(project, chosen)  # tells about a wrong name now, not in a worker
     return chosen
 
 
 def located(project: Project, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with paths for the names of models; a path stays as it is."""
+    """The options with paths for the names of models; a path stays as it is.
+
+    OptionError where a model is not there, or is of another kind.
+    """
     found = dict(options)
-    for name in MODEL_OPTIONS:
+    for name, kind in KINDS_OF_MODELS.items():
         value = str(found.get(name) or "")
         if value and value != SALIENCY and Path(value).suffix != models.ENDING:
-            found[name] = str(models.path_of(project, value))
+            path = models.path_of(project, value)
+            found[name] = str(path)
+            if kind:
+                _check_kind(project, value, kind)
     return found
+
+
+def _check_kind(project: Project, name: str, kind: str) -> None:
+    """A model that cannot be read passes: the worker tells what is wrong with it."""
+    model = next(one for one in models.all_models(project) if one.name == name)
+    if model.what not in ("", kind):
+        there = ", ".join(_trained(project, kind)) or f"none yet; train one: annotator train {kind}"
+        raise OptionError(f"{name!r} is a {model.what}, not a {kind}; there are: {there}")
 
 
 def localizer_names(project: Project) -> list[str]:
     """What the option ``localizer`` can be: the project's own, newest first, then saliency."""
-    trained = [one.name for one in models.of_kind(project, LOCALIZER)]
-    return [*trained, SALIENCY]
+    return [*_trained(project, LOCALIZER), SALIENCY]
+
+
+def detector_names(project: Project) -> list[str]:
+    """What the option ``detector`` can be: the one in use, then the others, newest first."""
+    with project.read() as view:
+        in_use = promotion.current(view)
+    trained = _trained(project, DETECTOR)
+    return sorted(trained, key=lambda name: name != in_use)
+
+
+def _trained(project: Project, kind: str) -> list[str]:
+    return [one.name for one in models.of_kind(project, kind)]

@@ -349,8 +349,10 @@ def _replace_proposed(
     present = transaction.instances(image_id)
     # What a person mended but could not accept yet, for want of a class, is theirs as well.
     decided = [one for one in present if one.status is not Status.PROPOSED or one.edited]
-    fresh = [instance for instance in instances if not _is_decided(instance, decided)]
     ids = transaction.category_ids()
+    # A model may know classes that were renamed here, or never were: a person says what it is.
+    named = [one if one.category in ids else replace(one, category=None) for one in instances]
+    fresh = [instance for instance in named if not _is_decided(instance, decided)]
     replaced = [old for old in present if old not in decided]
     compared = disagreement(image_id, replaced, fresh)
     if compared is not None:

@@ -308,6 +308,7 @@ def _names(project: Project) -> dict[str, list[str]]:
     """What the options that name a model or a segmenter can be, whichever pipeline has them."""
     return {
         "localizer": pipeline_options.localizer_names(project),
+        "detector": pipeline_options.detector_names(project),
         "segmenter": [pro2sam.AUTO, *segmenters.available()],
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
@@ -14,7 +13,7 @@ from annotator.assist import Assistant
 from annotator.session import Context, ReviewSession
 from annotator.store import Project
 from engine.errors import JobError, OptionError
-from engine.types import Instance, Status
+from engine.types import Status
 from tests.fakes import SquareSegmenter, proposal
 
 PHOTOS = [1, 2, 3, 4]
@@ -176,15 +175,15 @@ def test_cancelling_asks_a_worker_and_ends_a_run_that_waits(project: Project) ->
     assert look(project, working).status == runs.RUNNING  # until the photo at hand is done
 
 
-def test_a_proposal_of_an_unknown_class_writes_nothing(project: Project) -> None:
+def test_a_proposal_of_a_class_that_the_project_has_not_waits_for_a_person_to_name_it(
+    project: Project,
+) -> None:
     run_id = begin(project)
-    runs.record_photo(project, run_id, 1, instances=[proposal((1, 1, 9, 9))], seconds=0.1)
-    second = begin(project)
-    okapi: Instance = replace(proposal((1, 1, 9, 9)), category="okapi")
-    with pytest.raises(Exception, match="okapi"):
-        runs.record_photo(project, second, 1, instances=[okapi], seconds=0.1)
-    assert statuses(project, 1) == ["proposed"]
-    assert look(project, second).done == 0
+    found = [proposal((1, 1, 9, 9), category="unicorn"), proposal((20, 20, 40, 40))]
+    runs.record_photo(project, run_id, 1, instances=found, seconds=0.5)
+    with project.read() as view:
+        assert [one.category for one in view.instances(1)] == [None, "cat"]
+        assert "unicorn" not in view.category_ids()
 
 
 def test_an_unknown_run_is_an_error(project: Project) -> None:
