@@ -95,7 +95,10 @@ def bench(out: Path, budget: Budget, *, ways: Sequence[Way] = MAIN) -> Results:
     for seed in budget.seeds:
         make_errors(photos, scenes, share=budget.share, seed=seed)
     start = _starting_detector(out, budget)
-    runs = {way.name: _trainings(out, budget, way, start) for way in ways}
+    runs: dict[str, dict[int, Path]] = {way.name: {} for way in ways}
+    for seed in budget.seeds:
+        for way in ways:
+            runs[way.name][seed] = _training(out, budget, way, start, seed=seed)
     found = {
         name: {seed: judged(run / MODEL, photos, split="test") for seed, run in by_seed.items()}
         for name, by_seed in runs.items()
@@ -149,21 +152,19 @@ def _starting_detector(out: Path, budget: Budget) -> Path:
     )
 
 
-def _trainings(out: Path, budget: Budget, way: Way, start: Path) -> dict[int, Path]:
-    """The folders of a way's finished trainings, by seed."""
-    photos, folders = out / "photos", {}
-    for seed in budget.seeds:
-        folders[seed] = out / f"{way.folder}-{seed}"
-        trained(
-            folders[seed],
-            photos=photos / PHOTOS,
-            data=training_data(photos, seed if way.has_errors else None),
-            recipe=recipe_of(budget, way),
-            network=network_of(budget),
-            seed=seed,
-            weights=start,
-        )
-    return folders
+def _training(out: Path, budget: Budget, way: Way, start: Path, *, seed: int) -> Path:
+    """The folder of a finished training."""
+    photos, folder = out / "photos", out / f"{way.folder}-{seed}"
+    trained(
+        folder,
+        photos=photos / PHOTOS,
+        data=training_data(photos, seed if way.has_errors else None),
+        recipe=recipe_of(budget, way),
+        network=network_of(budget),
+        seed=seed,
+        weights=start,
+    )
+    return folder
 
 
 def _losses(runs: Mapping[int, Path], photos: Path) -> dict[str, Losses]:
