@@ -49,7 +49,7 @@ class Detection:
 
 
 class Detector:
-    """The network of a file, in evaluation mode on one device."""
+    """The network of a file, in evaluation mode on one device; not for two threads at once."""
 
     def __init__(self, path: Path, device: str = AUTO, *, views: ViewOptions | None = None) -> None:
         """WeightsError where the file is missing, broken or of another kind."""

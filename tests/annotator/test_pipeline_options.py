@@ -10,6 +10,7 @@ import pytest
 
 from annotator import models, pipeline_options, promotion
 from annotator.store import Project
+from annotator.ui.projects_tab import _names
 from engine.errors import OptionError
 from engine.localizers import build
 from engine.localizers.saved import LocalizerCard, save_localizer
@@ -64,6 +65,14 @@ def test_the_detector_in_use_comes_before_a_newer_one(stocked: Project) -> None:
 def test_lists_offer_models_of_their_kind_only(stocked: Project) -> None:
     assert pipeline_options.localizer_names(stocked) == ["cam-2", "cam", "saliency"]
     assert pipeline_options.detector_names(stocked) == ["Vögel", "older"]
+
+
+def test_the_app_offers_the_same_lists(stocked: Project) -> None:
+    promote(stocked, "older")
+    names = _names(stocked)
+    assert names["detector"] == ["older", "Vögel"]
+    assert names["localizer"] == ["cam-2", "cam", "saliency"]
+    assert "classical" in names["segmenter"]
 
 
 def test_a_model_that_is_named_stays(stocked: Project) -> None:

@@ -13,7 +13,7 @@ from torchvision.ops import nms
 
 from engine.detectors.fitting import fitted
 from engine.detectors.options import ViewOptions
-from engine.detectors.predictor import Detection, Detector, _InHalf
+from engine.detectors.predictor import Detection, Detector, _halve
 from engine.detectors.saved import load_detector
 from engine.detectors.views import Found, merged
 from engine.errors import OptionError, WeightsError
@@ -156,17 +156,20 @@ def test_nothing_found_in_any_view_is_an_answer() -> None:
     assert found.patches is not None
 
 
-def test_halves_become_whole_before_boxes_are_made(files: dict[str, Path]) -> None:
-    network, _ = load_detector(files["maskrcnn"])
+@pytest.mark.parametrize("name", ["fasterrcnn", "maskrcnn"])
+def test_halves_become_whole_before_boxes_are_made(
+    name: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
+    network, _ = load_detector(files[name])
     planes = torch.from_numpy(photo()).permute(2, 0, 1).float() / 255
     with torch.inference_mode():
         before = network([planes])[0]
-        network.backbone = _InHalf(network.backbone, torch.bfloat16)
-        network.roi_heads.box_head = _InHalf(network.roi_heads.box_head, torch.bfloat16)
+        _halve(network)
         features = network.backbone(network.transform([planes])[0].tensors)
         after = network([planes])[0]
     assert {one.dtype for one in features.values()} == {torch.float32}
-    assert after["boxes"].dtype == torch.float32
+    assert {value.dtype for value in after.values()} == {torch.float32, torch.int64}
     assert float(after["scores"][0]) == pytest.approx(float(before["scores"][0]), abs=0.05)
     assert not torch.equal(after["scores"], before["scores"])  # or nothing was halved
 
