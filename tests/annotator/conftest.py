@@ -9,13 +9,19 @@ import pytest
 from annotator import processes, trainer
 from annotator.store import Project
 from annotator.training import Trainings
-from tests.annotator.trainers import FAKE_TRAINER, process_of, wait_for_end
+from tests.annotator.trainers import (
+    FAKE_DETECTOR_TRAINER,
+    FAKE_TRAINER,
+    process_of,
+    wait_for_end,
+)
 
 
 @pytest.fixture
 def fake_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every training that is started learns nothing, in no time."""
     monkeypatch.setenv(trainer.TRAINER, FAKE_TRAINER)
+    monkeypatch.setenv(trainer.DETECTOR_TRAINER, FAKE_DETECTOR_TRAINER)
 
 
 @pytest.fixture

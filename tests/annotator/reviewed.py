@@ -15,12 +15,18 @@ from tests.conftest import save_scene
 EGG: Box = (30.0, 20.0, 85.0, 75.0)  # roughly where `save_scene` puts something
 
 
-def reviewed_project(folder: Path, *, photos: int, classes: tuple[str, ...] = ("egg",)) -> Project:
-    """A project whose every photo has one accepted object; every photo is another one."""
+def bare_project(folder: Path, *, photos: int) -> Project:
+    """A project with so many different photos and nothing on them."""
     for seed in range(photos):
         save_scene(folder / "photos" / f"{seed}.png", seed=seed)
     project = Project.create(folder / "reviewed")
     add_photos(project, folder / "photos", actor="tester")
+    return project
+
+
+def reviewed_project(folder: Path, *, photos: int, classes: tuple[str, ...] = ("egg",)) -> Project:
+    """A project whose every photo has one accepted object."""
+    project = bare_project(folder, photos=photos)
     with project.read() as view:
         found = view.photos()
     for place, photo in enumerate(found):

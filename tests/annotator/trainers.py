@@ -15,9 +15,10 @@ from typing import Any
 from annotator import training
 from annotator import training_files as files
 from annotator.training import Training, Trainings
-from annotator.training_options import TrainingOptions
+from annotator.training_options import DetectorTrainingOptions, TrainingOptions
 
 FAKE_TRAINER = shlex.join([sys.executable, str(Path(__file__).with_name("fake_trainer.py"))])
+FAKE_DETECTOR_TRAINER = FAKE_TRAINER + " --detectors"
 PATIENCE = 60.0  # seconds; a busy machine is no defect
 SLOW = ("--pace", "0.05")  # seconds a step: time to look, and to stop
 
@@ -44,6 +45,15 @@ def wait_for_step(trainings: Trainings, number: int, step: int) -> Training:
 def begin(trainings: Trainings, *passed_on: str, epochs: int = 2, **settings: Any) -> int:
     """Start the fake trainer: ten steps an epoch."""
     options = TrainingOptions(epochs=epochs)
+    return training.start(trainings.project, options, passed_on=passed_on, **settings)
+
+
+def begin_detector(trainings: Trainings, *passed_on: str, epochs: int = 2, **settings: Any) -> int:
+    """Start the fake trainer of detectors."""
+    chosen = {
+        name: settings.pop(name) for name in ("model", "with_proposals", "drop") if name in settings
+    }
+    options = DetectorTrainingOptions(epochs=epochs, **chosen)
     return training.start(trainings.project, options, passed_on=passed_on, **settings)
 
 
