@@ -333,21 +333,28 @@ def test_photos_are_shuffled_by_the_seed_and_the_same_for_the_same_one(tmp_path:
     assert len(set(first)) == 8
 
 
-def test_the_whole_bench_in_tiny(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+# -- all of it -------------------------------------------------------------------------------------
+
+
+def test_the_bench_without_the_loop_in_tiny(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_set(tmp_path / "set", photos=3, options=SceneOptions(classes=2, size=48, objects=2))
     flags = [str(tmp_path / "set"), "--photos", "2", "--made-up", "0", "--rounds", "2"]
-    text, results = bench(parsed(flags))
+    ((text, results),) = bench(parsed([*flags, "--modes", "draw", "click", "classical"]))
     assert "### set" in text
     modes = json.loads(json.dumps(results))["sets"]["set"]["modes"]
-    assert [one["name"] for one in modes][:3] == ["draw only", "click only", "classical"]
+    assert [one["name"] for one in modes] == ["draw", "click", "classical"]
     for mode in modes:
         assert [len(part) for part in mode["rounds"]] == [1, 1]
         for photo in (photo for part in mode["rounds"] for photo in part):
             assert photo["actions"] >= len(photo["objects"]) >= 1
-    assert "click only" in capsys.readouterr().err
+    assert "classical" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flags", [["--made-up", "0"], ["--photos", "0"], ["--rounds", "0"]])
+@pytest.mark.parametrize(
+    "flags", [["--made-up", "0"], ["--photos", "0"], ["--rounds", "0"], ["--steps", "0"]]
+)
 def test_flags_that_leave_nothing_to_do_are_refused(flags: list[str]) -> None:
     with pytest.raises(SystemExit):
         parsed(flags)

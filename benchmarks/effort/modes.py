@@ -11,13 +11,25 @@ from annotator.session import ReviewSession
 from annotator.store import Project
 from benchmarks.effort.person import Habits, PhotoRecord, SimulatedPerson
 from benchmarks.effort.projects import FIRST_ID, Proposer, make_project, propose, session_on
+from benchmarks.effort.retraining import Loop, LoopOptions
 from benchmarks.effort.truth import TruePhoto
+
+DRAW, CLICK, LOOP = "draw", "click", "loop"
 
 WITHOUT_WEIGHTS = {
     "classical": Proposer("classical", {}),
-    "pro2sam, saliency": Proposer("pro2sam", {"localizer": "saliency", "segmenter": "classical"}),
+    "pro2sam": Proposer("pro2sam", {"localizer": "saliency", "segmenter": "classical"}),
 }
 """The pipelines that need no weights, by the name of their mode."""
+
+MODES: dict[str, str] = {
+    DRAW: "draws every box",
+    CLICK: "clicks, without proposals",
+    "classical": "proposals: classical",
+    "pro2sam": "proposals: pro2sam with saliency",
+    LOOP: "proposals with the loop",
+}
+"""The ways that are compared, and what the tables call them."""
 
 Tell = Callable[[str], None]
 
@@ -28,8 +40,8 @@ class ModeRecord:
 
     name: str
     rounds: tuple[tuple[PhotoRecord, ...], ...]
-    proposing: float = 0.0  # seconds of the machine
-    training: float = 0.0
+    proposing: float = 0.0  # seconds of the processor
+    training: float = 0.0  # seconds on the clock, judging included
     notes: tuple[dict[str, Any], ...] = field(default=())  # of each retraining
 
     @property
@@ -86,37 +98,54 @@ def without_loop(
     return ModeRecord(name, done, proposing)
 
 
+def with_loop(
+    folder: Path,
+    photos: Sequence[TruePhoto],
+    *,
+    rounds: int,
+    habits: Habits,
+    options: LoopOptions,
+    tell: Tell,
+) -> ModeRecord:
+    """Round by round, with a detector trained after each that proposes where it is better."""
+    project = make_project(folder, photos)
+    session = session_on(project)
+    try:
+        loop = Loop(project, photos, habits, options)
+        proposing = propose(project, loop.in_use)
+        done: list[tuple[PhotoRecord, ...]] = []
+        for which in in_rounds(len(photos), rounds):
+            done.append(review(session, habits, photos, which))
+            if which.stop < len(photos):
+                tell(f"{LOOP}: training after {which.stop} photos")
+                if loop.after_round(which.stop, [photo for part in done for photo in part]):
+                    proposing += propose(project, loop.in_use)
+        project.check_journal()
+    finally:
+        close(session, project)
+    return ModeRecord(LOOP, tuple(done), proposing, loop.seconds, tuple(loop.notes))
+
+
 def close(session: ReviewSession, project: Project) -> None:
     """Let go of the segmenter and the database."""
     session.assistant.close()
     project.close()
 
 
-def modes_without_loop(
+def labelled(
+    name: str,
     folder: Path,
     photos: Sequence[TruePhoto],
     *,
     rounds: int,
     habits: Habits,
+    options: LoopOptions,
     tell: Tell,
-) -> list[ModeRecord]:
-    """Drawing every box; clicks alone; and each pipeline that needs no weights."""
-    plan: list[tuple[str, Habits, Proposer | None]] = [
-        ("draw only", replace(habits, clicks=0), None),
-        ("click only", habits, None),
-        *((name, habits, proposer) for name, proposer in WITHOUT_WEIGHTS.items()),
-    ]
-    records = []
-    for number, (name, own, proposer) in enumerate(plan):
-        tell(name)
-        records.append(
-            without_loop(
-                name,
-                folder / f"mode-{number}",
-                photos,
-                rounds=rounds,
-                habits=own,
-                proposer=proposer,
-            )
-        )
-    return records
+) -> ModeRecord:
+    """A set labelled in the way of `MODES` that has this name, in a project below ``folder``."""
+    if name == LOOP:
+        return with_loop(folder, photos, rounds=rounds, habits=habits, options=options, tell=tell)
+    if name == DRAW:
+        habits = replace(habits, clicks=0)
+    proposer = WITHOUT_WEIGHTS.get(name)
+    return without_loop(name, folder, photos, rounds=rounds, habits=habits, proposer=proposer)

@@ -66,7 +66,7 @@ class PhotoRecord:
 
     objects: tuple[ObjectRecord, ...]
     rejected: int  # proposals that belong to no object, or to one that has another
-    seconds: float  # of the machine, while the person worked
+    seconds: float  # of the processor, to answer the person
 
     @property
     def actions(self) -> int:
@@ -97,7 +97,7 @@ class SimulatedPerson:
 
     def review(self, image_id: int, photo: TruePhoto) -> PhotoRecord:
         """Decide everything on a photo; nothing is left undecided."""
-        started = time.perf_counter()
+        started = time.process_time()
         with self.session.project.read() as view:
             proposed = [one for one in view.instances(image_id) if one.status is Status.PROPOSED]
         pairs, left = assigned(photo.objects, proposed, self.habits)
@@ -106,7 +106,7 @@ class SimulatedPerson:
         objects = tuple(
             _Work(self, image_id, photo, truth).finish(instance) for truth, instance in pairs
         )
-        return PhotoRecord(objects, len(left), time.perf_counter() - started)
+        return PhotoRecord(objects, len(left), time.process_time() - started)
 
     def _turn_down(self, image_id: int, instance: Instance, objects: Sequence[TrueObject]) -> None:
         """Say that nothing of this class is there, or take away a second frame round an object."""

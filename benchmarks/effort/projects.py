@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,18 +56,22 @@ def make_project(folder: Path, photos: Sequence[TruePhoto]) -> Project:
 
 
 def propose(project: Project, proposer: Proposer) -> float:
-    """Proposals for every photo that has something undecided or nothing yet; seconds of the run."""
+    """Proposals for every photo that has something undecided or nothing yet.
+
+    Returns the seconds of the processor that the run took.
+    """
     options = proposer.all_options(project)
     with project.write() as transaction:
         photos = runs.select_photos(
             transaction, pipeline=proposer.pipeline, options=options, again=True
         )
         number = runs.start(transaction, pipeline=proposer.pipeline, options=options, photos=photos)
+    started = time.process_time()
     run = suggest.work_on(project, number)
     if run.problems:
         with project.read() as view:
             raise RuntimeError(f"the run had problems: {runs.problems(view, number)}")
-    return run.seconds
+    return time.process_time() - started
 
 
 def classical_segmenter() -> Segmenter:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.effort.modes import ModeRecord
+from benchmarks.effort.modes import MODES, ModeRecord
 from benchmarks.effort.person import PhotoRecord
 
 RESAMPLES = 2000
@@ -53,7 +53,7 @@ def _by_round(records: Sequence[ModeRecord]) -> str:
         *(f"round {number}" for number in range(1, rounds + 1)),
         "all photos (95 %)",
         "correct",
-        "seconds a photo",
+        "processor, s a photo",
     ]
     rows = []
     for one in records:
@@ -61,10 +61,10 @@ def _by_round(records: Sequence[ModeRecord]) -> str:
         objects = sum(len(photo.objects) for photo in one.photos)
         correct = sum(photo.correct for photo in one.photos)
         answering = sum(photo.seconds for photo in one.photos)
-        seconds = (one.proposing + one.training + answering) / len(one.photos)
+        seconds = (one.proposing + answering) / len(one.photos)
         rows.append(
             [
-                one.name,
+                MODES[one.name],
                 *(f"{actions_per_correct(part):.2f}" for part in one.rounds),
                 f"**{actions_per_correct(one.photos):.2f}** ({low:.2f} to {high:.2f})",
                 f"{100 * correct / objects:.0f} %",
@@ -93,7 +93,7 @@ def _by_ending(records: Sequence[ModeRecord]) -> str:
         futile = sum(thing.futile_presses for thing in objects) / len(objects)
         rows.append(
             [
-                one.name,
+                MODES[one.name],
                 *(f"{100 * endings[kind] / len(objects):.0f}" for kind in ENDINGS),
                 f"{rejected:.2f}",
                 f"{futile:.2f}",
@@ -108,7 +108,9 @@ def _of_loop(record: ModeRecord) -> str:
         [str(number), *(_shown(note.get(key)) for key in keys)]
         for number, note in enumerate(record.notes, start=1)
     ]
-    return f"The trainings of “{record.name}”:\n\n" + _markdown(["after round", *keys], rows)
+    return "What was trained after each round of the loop:\n\n" + _markdown(
+        ["after round", *keys], rows
+    )
 
 
 def _shown(value: object) -> str:
