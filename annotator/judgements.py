@@ -57,16 +57,16 @@ def look(project: Project, name: str) -> Judging | None:
     if judgement is not None and judgement.fingerprint != fingerprint(project, name):
         judgement = None  # another model had this name then
     process = files.read_note(folder, files.PROCESS)
-    if background.is_running(folder):
-        progress = files.read_note(folder, PROGRESS)
-        done, total = progress.get("done", 0), progress.get("total", 0)
-        return Judging(name, RUNNING, "", done, total, judgement)
+    progress = files.read_note(folder, PROGRESS)
     if judgement is not None and judgement.at >= process.get("at", ""):
         return Judging(name, DONE, "", judgement.photos, judgement.photos, judgement)
+    if problem := progress.get("problem"):
+        return Judging(name, FAILED, str(problem), 0, 0, judgement)
+    if background.is_running(folder):
+        done, total = progress.get("done", 0), progress.get("total", 0)
+        return Judging(name, RUNNING, "", done, total, judgement)
     if not process:
         return None
-    if problem := files.read_note(folder, PROGRESS).get("problem"):
-        return Judging(name, FAILED, str(problem), 0, 0, judgement)
     has_failed, words = background.last_words(folder, has_started=False)
     status = FAILED if has_failed else INTERRUPTED
     return Judging(name, status, words.removeprefix("annotator: "), 0, 0, judgement)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from annotator import holdback, models, promotion
 from annotator import training_files as files
@@ -20,14 +20,24 @@ from engine import photos
 from engine.errors import FormatError, OptionError
 from engine.metrics.detection import DetectedPhoto, ScoredBox, TrueBox, coco_scores
 from engine.metrics.resampling import Interval, Measure, interval, paired_difference
-from engine.types import CURATED, LabeledImage
+from engine.types import CURATED, Box, Image, LabeledImage
 from exports.coco import read_json
 
-if TYPE_CHECKING:
-    from engine.detectors.predictor import Detection
-    from engine.types import Image
 
-Detect = Callable[["Image"], Sequence["Detection"]]
+class Detection(Protocol):
+    """What is asked of the answers of `engine.detectors.predictor`, which loads torch."""
+
+    @property
+    def box(self) -> Box: ...
+
+    @property
+    def category(self) -> str: ...
+
+    @property
+    def score(self) -> float: ...
+
+
+Detect = Callable[[Image], Sequence[Detection]]
 Loader = Callable[[Path], Detect]
 
 MEASURES: tuple[Measure, ...] = ("ap50", "ap", "corloc")

@@ -12,7 +12,7 @@ from annotator.answers import answer, opened, progress_bar
 from annotator.judging import Figure, Judgement
 from annotator.store import Project
 from annotator.training import Training, Trainings
-from engine.errors import AnnotatorError, OptionError
+from engine.errors import AnnotatorError, ConflictError, OptionError
 
 FIGURES = {"ap50": "AP50", "ap": "AP", "corloc": "CorLoc"}
 
@@ -62,19 +62,32 @@ def _judge(project: Project, arguments: argparse.Namespace) -> bool:
         except AnnotatorError as error:
             judgements.note_problem(project, name, str(error))
             raise
-    judgements.keep(project, judged)
-    is_promoted = False
-    if arguments.by_rule and judged.is_better:
-        is_promoted = promotion.promote(
-            project, name, by=promotion.RULE, reason=judged.reason, instead_of=judged.present
-        )
-    lines = [*judgement_lines(judged)]
+    is_promoted, refusal = _promote_by_rule(project, judged) if arguments.by_rule else (False, "")
+    judgements.keep(project, judged)  # the last thing: whoever sees it sees all that followed
+    lines = [*judgement_lines(judged), *filter(None, [refusal])]
     if is_promoted:
         lines.append(f"{name} is in use from now on; take it back with: annotator models back")
     elif not arguments.by_rule:
         lines.append(f"use it with: annotator models promote {name} --project DIR")
     answer(arguments, {**judged.as_dict(), "promoted": is_promoted}, "\n".join(lines))
     return True
+
+
+def _promote_by_rule(project: Project, judged: Judgement) -> tuple[bool, str]:
+    """Use it if the rule says so; whether it did, and what came between."""
+    if not judged.is_better:
+        return False, ""
+    try:
+        promotion.promote(
+            project,
+            judged.candidate,
+            by=promotion.RULE,
+            reason=judged.reason,
+            instead_of=judged.present,
+        )
+    except ConflictError as error:
+        return False, str(error)
+    return True, ""
 
 
 def judgement_lines(judged: Judgement) -> list[str]:
@@ -139,8 +152,8 @@ def _judging(project: Project, arguments: argparse.Namespace) -> bool:
         "detectors are promoted " + ("by hand" if value["by_hand"] else "by rule"),
         f"in use: {value['promoted'] or 'no detector'}",
         *(
-            f"  {one.at[:16]} {one.model or 'none'}: {one.reason}"
-            for one in promotion.history(view)
+            f"  {one['at'][:16]} {one['model'] or 'none'}: {one['reason']}"
+            for one in value["history"]
         ),
     ]
     answer(arguments, value, "\n".join(lines))
