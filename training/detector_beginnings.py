@@ -118,7 +118,12 @@ def _shared(ours: tuple[str, ...], theirs: tuple[str, ...]) -> list[tuple[int, s
 def _by_class(
     own: Tensor, taken: Tensor, rows: Mapping[int, int], *, classes: int, theirs: int
 ) -> Tensor:
-    """``own`` with the rows of background and of the classes that both know."""
+    """``own`` with the rows of background and of the classes that both know.
+
+    What does not fit beyond the classes comes back as it is, to be refused with its name.
+    """
+    if own.shape[1:] != taken.shape[1:]:
+        return taken
     ours_by_class = own.unflatten(0, (classes + 1, -1)).clone()
     theirs_by_class = taken.unflatten(0, (theirs + 1, -1))
     for place, there in {-1: -1, **rows}.items():

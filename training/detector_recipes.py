@@ -48,7 +48,9 @@ class DetectorRecipe:
         0.0, "decay of the moving average of the weights that is judged and kept; 0: the weights"
     )
     drop: bool = _option(True, "forget regions whose loss says that their label is wrong")
-    drop_start: float = _option(0.22, "share of the training before any region is forgotten")
+    drop_start: float = _option(
+        0.22, "share of the training before any region is forgotten or doubted"
+    )
     drop_class: float = _option(4.0, "classification loss above which a region is forgotten")
     drop_box: float = _option(1.0, "box loss above which a region on an object is forgotten")
     drop_box_loss: Literal["mean", "sum"] = _option(
@@ -63,9 +65,12 @@ class DetectorRecipe:
         0.5, "no region is forgotten in a step that would lose more of those on objects"
     )
     box_beta: float = _option(0.0, "where smooth L1 of boxes turns linear; torchvision has 0.111")
-    unreviewed: Literal["unknown", "background"] = _option(
-        "unknown", "what unmarked places are on photos that were not reviewed in full"
+    unreviewed: Literal["doubtful", "unknown", "background"] = _option(
+        "doubtful",
+        "what unmarked places are on photos that were not reviewed in full; "
+        "doubtful: background unless the network sees an object there",
     )
+    doubt: float = _option(0.5, "doubtful: from which probability on it sees an object")
     validate_steps: int = _option(0, "judge after so many steps at least; 0: after every epoch")
     patience: int = _option(0, "judgements without a better one before it ends early; 0: never")
     keep: Literal["last", "best"] = _option("best", "which network is kept; best: by AP50")
@@ -82,7 +87,7 @@ class DetectorRecipe:
         self._check(("learning_rate",), lambda value: value > 0, "above 0")
         shares = ("flip", "drop_start", "drop_limit")
         self._check(shares, lambda value: 0 <= value <= 1, "between 0 and 1")
-        below_one = ("momentum", "average", "colour")
+        below_one = ("momentum", "average", "colour", "doubt")
         self._check(below_one, lambda value: 0 <= value < 1, "at least 0 and below 1")
         if any(side < 32 for side in self.scales):
             raise OptionError(f"scales {self.scales}: short sides must be at least 32 pixels")
@@ -107,7 +112,8 @@ class DetectorRecipe:
             limit=self.drop_limit,
             masks=self.drop_masks,
             beta=self.box_beta,
-            trusts_complete_only=self.unreviewed == "unknown",
+            unreviewed=self.unreviewed,
+            doubt=self.doubt,
         )
 
     def epochs_of(self, steps_an_epoch: int) -> int:

@@ -58,8 +58,9 @@ class DetectorTraining(Training[DetectionBatch]):
 
     def learn(self, batch: DetectionBatch, *, step: int) -> Learnt:
         """The batch goes through the network in pieces of ``forward_batch``."""
-        drops = self.recipe.drop and step >= self.recipe.drop_start * self.steps
-        self._prepare(drops=drops)
+        knows = step >= self.recipe.drop_start * self.steps
+        drops = self.recipe.drop and knows
+        self._prepare(drops=drops, doubts=knows)
         terms: dict[str, Tensor] = {}
         shares = {place: torch.zeros(()) for place in PLACES}
         records: list[RoiRecord] = []
@@ -93,9 +94,10 @@ class DetectorTraining(Training[DetectionBatch]):
     def _owner(self) -> Any:
         return self.network
 
-    def _prepare(self, *, drops: bool) -> None:
+    def _prepare(self, *, drops: bool, doubts: bool) -> None:
         self.network.train()
         self._owner.roi_heads.drops = drops
+        self._owner.roi_heads.doubts = self._owner.rpn.doubts = doubts
         self._owner.transform.min_size = self.recipe.scales or (self.min_size,)
 
     def _losses(self, examples: tuple[Example, ...], seeds: tuple[int, ...]) -> dict[str, Tensor]:

@@ -5,11 +5,15 @@ hold an object that waits for its review, so only two kinds of places are known:
 
 * where a person refused an object of a class, there is none of that class;
 * a box that overlaps a curated one by 0.1 to 0.5 lies wrong, whatever else is there.
+
+Of the rest most is background too. Who learns nothing of it sees objects everywhere; so it counts
+as background except where the network, once it knows something, sees an object itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +27,10 @@ Target = dict[str, Tensor]
 * ``refused_boxes`` (m, 4) in shares of the photo, since torchvision resizes only ``boxes``;
 * ``refused_labels`` (m,); ``complete``: one bool.
 """
+
+Unreviewed = Literal["doubtful", "unknown", "background"]
+"""What unmarked places of incomplete photos are: background unless the network doubts it, or
+nothing at all, or background."""
 
 SAME_PLACE = 0.5  # IoU with a refused box from which on it is meant
 BESIDE = 0.1  # IoU with a curated box from which on a place is about that object
@@ -59,12 +67,12 @@ def known_of(boxes: Tensor, target: Target, *, size_hw: tuple[int, int], classes
     return Known(refused, beside)
 
 
-def forget_unknown(labels: Tensor, known: Known, *, by_class: bool) -> Tensor:
-    """Labels (b,) in which background that is not known to be any becomes -1, which none samples.
+def unknown(labels: Tensor, known: Known, *, by_class: bool) -> Tensor:
+    """(b,) bool: background by its label (b,) that is not known to be any.
 
-    With ``by_class`` a place where some class is refused is kept, because its loss can say just
+    With ``by_class`` a place where some class is refused is known, because its loss can say just
     that; without, all classes must be refused there.
     """
     classes = known.refused[:, 1:]
     refused = classes.any(dim=1) if by_class else classes.all(dim=1)
-    return labels.masked_fill((labels == 0) & ~(refused | known.beside), -1)
+    return (labels == 0) & ~(refused | known.beside)

@@ -6,6 +6,7 @@ instance. In evaluation they are torchvision's own.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,13 @@ from training.drop import (
     roi_losses,
     without_dropped,
 )
-from training.known_background import Target, forget_unknown, known_of, refused_boxes
+from training.known_background import (
+    Target,
+    Unreviewed,
+    known_of,
+    refused_boxes,
+    unknown,
+)
 
 Found = tuple[list[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -42,7 +49,8 @@ class RoiRules:
     limit: float = 0.5  # nothing is dropped in a step that would lose more of the foreground
     masks: bool = False  # whether dropped RoIs lose their mask loss too
     beta: float = 0.0
-    trusts_complete_only: bool = True  # else every photo counts as complete
+    unreviewed: Unreviewed = "doubtful"
+    doubt: float = 0.5  # probability of an object from which on a place is doubtful
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +71,7 @@ class _Sample:
     matched: Tensor  # (r,) rows of the target
     labels: Tensor  # (r,)
     refused: Tensor  # (r, classes + 1)
+    unknown: Tensor  # (r,) bool: called background, and nobody looked
 
 
 class SeededSampler(BalancedPositiveNegativeSampler):
@@ -84,11 +93,13 @@ class SeededSampler(BalancedPositiveNegativeSampler):
 
 
 class LearningProposals(RegionProposalNetwork):
-    """A proposal network that learns no background where none is known."""
+    """A proposal network that learns no background where that is in doubt."""
 
     classes: int
-    trusts_complete_only: bool
+    rules: RoiRules
+    doubts: bool  # whether the step that comes trusts what the network sees
     sizes_hw: list[tuple[int, int]]
+    unknown: Tensor  # (anchors of all photos,) bool
 
     def forward(
         self,
@@ -105,13 +116,13 @@ class LearningProposals(RegionProposalNetwork):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """1 for objects, 0 for background, -1 for what trains nothing."""
         labels, matched = super().assign_targets_to_anchors(anchors, targets)
-        if not self.trusts_complete_only:
-            return labels, matched
+        open_places = [torch.zeros_like(one, dtype=torch.bool) for one in labels]
         for place, target in enumerate(targets):
-            if not target["complete"]:
+            if self.rules.unreviewed != "background" and not target["complete"]:
                 size_hw = self.sizes_hw[place]
                 known = known_of(anchors[place], target, size_hw=size_hw, classes=self.classes)
-                labels[place] = forget_unknown(labels[place], known, by_class=False)
+                open_places[place] = unknown(labels[place], known, by_class=False)
+        self.unknown = torch.cat(open_places)
         return labels, matched
 
     def compute_loss(
@@ -121,7 +132,13 @@ class LearningProposals(RegionProposalNetwork):
         labels: list[Tensor],
         regression_targets: list[Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """As torchvision's, and 0 where nothing is known."""
+        """As torchvision's without what is in doubt, and 0 where nothing is left."""
+        in_doubt = self.unknown
+        if self.rules.unreviewed == "doubtful":
+            seen = objectness.detach().float().flatten().sigmoid() >= self.rules.doubt
+            in_doubt = in_doubt & seen & self.doubts
+        parts = in_doubt.split([len(one) for one in labels])
+        labels = [one.masked_fill(part, -1) for one, part in zip(labels, parts, strict=True)]
         if not any(bool((one >= 0).any()) for one in labels):
             return objectness.sum() * 0.0, pred_bbox_deltas.sum() * 0.0
         return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
@@ -132,6 +149,7 @@ class LearningRoIHeads(RoIHeads):
 
     rules: RoiRules
     drops: bool  # whether the step that comes may drop
+    doubts: bool  # whether it trusts what the network sees on unreviewed photos
     record: RoiRecord | None
 
     def forward(
@@ -162,6 +180,10 @@ class LearningRoIHeads(RoIHeads):
         refused = torch.cat([one.refused for one in samples]).any(dim=1)
         # What a person said of a place is no mistake of a label.
         dropped = self._dropped(losses) & ~refused
+        if self.doubts:
+            sure = -math.log(1.0 - self.rules.doubt)
+            in_doubt = torch.cat([one.unknown for one in samples])
+            dropped |= in_doubt & (losses.classification.detach() >= sure)
         self.record = _record(losses, dropped, samples, targets)
         renorm = self.rules.renorm
         found = {
@@ -183,14 +205,17 @@ class LearningRoIHeads(RoIHeads):
         )
         classes = self.box_predictor.cls_score.out_features - 1
         refused = [one.new_zeros((len(one), classes + 1), dtype=torch.bool) for one in boxes]
+        open_places = [torch.zeros_like(one, dtype=torch.bool) for one in labels]
         for place, target in enumerate(targets):
             if self._is_incomplete(target):
                 size_hw = sizes_hw[place]
                 known = known_of(boxes[place], target, size_hw=size_hw, classes=classes)
                 refused[place] = known.refused & (labels[place] == 0)[:, None]
-                labels[place] = forget_unknown(labels[place], known, by_class=True)
+                open_places[place] = unknown(labels[place], known, by_class=True)
+                if self.rules.unreviewed == "unknown":
+                    labels[place] = labels[place].masked_fill(open_places[place], -1)
         chosen = self.subsample(labels)
-        lists = (boxes, matched, labels, refused)
+        lists = (boxes, matched, labels, refused, open_places)
         return [_Sample(*(one[place][rows] for one in lists)) for place, rows in enumerate(chosen)]
 
     def _with_refused(
@@ -205,7 +230,7 @@ class LearningRoIHeads(RoIHeads):
         ]
 
     def _is_incomplete(self, target: Target) -> bool:
-        return self.rules.trusts_complete_only and not bool(target["complete"])
+        return self.rules.unreviewed != "background" and not bool(target["complete"])
 
     def _target_deltas(self, samples: list[_Sample], targets: list[Target]) -> Tensor:
         # On a photo without objects no row is asked for, but one must be there to be taken.
@@ -282,12 +307,13 @@ def learning(network: nn.Module, rules: RoiRules) -> None:
     owner: Any = network
     owner.roi_heads.__class__ = LearningRoIHeads
     owner.roi_heads.rules = rules
-    owner.roi_heads.drops = False
+    owner.roi_heads.drops = owner.roi_heads.doubts = False
     owner.roi_heads.record = None
     owner.roi_heads.fg_bg_sampler = SeededSampler(owner.roi_heads.fg_bg_sampler)
     owner.rpn.__class__ = LearningProposals
     owner.rpn.classes = owner.roi_heads.box_predictor.cls_score.out_features - 1
-    owner.rpn.trusts_complete_only = rules.trusts_complete_only
+    owner.rpn.rules = rules
+    owner.rpn.doubts = False
     owner.rpn.fg_bg_sampler = SeededSampler(owner.rpn.fg_bg_sampler)
 
 

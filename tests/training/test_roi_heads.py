@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.detectors import build
 from tests.training.detector_runs import NETWORK
-from training.known_background import forget_unknown, known_of
+from training.known_background import known_of, unknown
 from training.roi_heads import RoiRules, learning
 
 SIZE = (48, 64)  # h, w
@@ -149,8 +149,11 @@ def test_objects_without_a_mask_draw_none_but_count_for_the_rest() -> None:
     assert 0 < one["loss_mask"] != whole["loss_mask"]
 
 
-def test_a_photo_of_which_nothing_is_known_costs_nothing() -> None:
-    ours = with_rules(network())
+STRICT = RoiRules(beta=1 / 9, unreviewed="unknown")
+
+
+def test_a_photo_of_which_nothing_is_known_costs_nothing_where_the_unknown_is_left_out() -> None:
+    ours = with_rules(network(), STRICT)
     losses, gradients = losses_of(ours, target([], complete=False), target([], complete=False))
     assert set(losses.values()) == {0.0}
     assert all(not one.any() for one in gradients.values())
@@ -159,11 +162,11 @@ def test_a_photo_of_which_nothing_is_known_costs_nothing() -> None:
     assert gradients.keys() == trained
 
 
-def test_unmarked_places_of_an_incomplete_photo_are_no_background_unless_that_is_asked() -> None:
+def test_unmarked_places_of_an_incomplete_photo_are_background_only_where_that_is_asked() -> None:
     net = network()
     complete, _ = losses_of(with_rules(net), target([]), target())
-    unknown, _ = losses_of(with_rules(net), target([], complete=False), target())
-    asked = RoiRules(beta=1 / 9, trusts_complete_only=False)
+    unknown, _ = losses_of(with_rules(net, STRICT), target([], complete=False), target())
+    asked = RoiRules(beta=1 / 9, unreviewed="background")
     background, _ = losses_of(with_rules(net, asked), target([], complete=False), target())
     assert background == complete
     assert unknown["loss_classifier"] != pytest.approx(complete["loss_classifier"], abs=1e-4)
@@ -171,7 +174,7 @@ def test_unmarked_places_of_an_incomplete_photo_are_no_background_unless_that_is
 
 def test_what_an_unknown_photo_shows_changes_nothing() -> None:
     """Its pixels reach no loss: no place of it is sampled."""
-    ours = with_rules(network())
+    ours = with_rules(network(), STRICT)
     first = torch.rand((3, *SIZE), generator=torch.Generator().manual_seed(3))
     both = [target([], complete=False), target()]
     found = []
@@ -180,6 +183,28 @@ def test_what_an_unknown_photo_shows_changes_nothing() -> None:
         losses = ours([other, first], both)
         found.append({name: float(one.detach()) for name, one in losses.items()})
     assert found[0] == pytest.approx(found[1], abs=1e-5)
+
+
+def doubting(net: nn.Module, *, complete: bool, doubt: float) -> dict[str, float]:
+    ours = with_rules(net, RoiRules(doubt=doubt))
+    ours.roi_heads.doubts = ours.rpn.doubts = True
+    return losses_of(ours, target([], complete=complete))[0]
+
+
+def test_unmarked_places_of_an_incomplete_photo_are_background_until_an_object_is_seen() -> None:
+    """A fresh network gives each of four classes about a quarter, and half to objectness."""
+    net = network("fasterrcnn")
+    background = doubting(net, complete=True, doubt=0.01)
+    assert background["loss_classifier"] > 0
+    assert doubting(net, complete=False, doubt=0.95) == background
+    assert doubting(net, complete=False, doubt=0.01) == dict.fromkeys(background, 0.0)
+
+
+def test_nothing_is_in_doubt_before_the_network_knows_something() -> None:
+    rules = RoiRules(doubt=0.01)
+    losses, _ = losses_of(with_rules(network("fasterrcnn"), rules), target([], complete=False))
+    assert losses["loss_classifier"] > 0
+    assert losses["loss_objectness"] > 0
 
 
 def known(boxes: list[list[float]], seen: dict[str, Tensor], classes: int = 2) -> Any:
@@ -203,9 +228,9 @@ def test_a_place_is_refused_from_half_an_iou_on_and_by_its_class() -> None:
     found = known([same, half, less], seen)
     assert found.refused.tolist() == [[False, True, True], [False, False, True], [False] * 3]
     labels = torch.zeros(3, dtype=torch.int64)
-    assert forget_unknown(labels, found, by_class=True).tolist() == [0, 0, -1]
+    assert unknown(labels, found, by_class=True).tolist() == [False, False, True]
     # An anchor knows no classes: all must be refused there.
-    assert forget_unknown(labels, found, by_class=False).tolist() == [0, -1, -1]
+    assert unknown(labels, found, by_class=False).tolist() == [False, True, True]
 
 
 def test_a_place_that_misses_a_curated_box_is_background_and_far_ones_are_not() -> None:
@@ -215,7 +240,8 @@ def test_a_place_that_misses_a_curated_box_is_background_and_far_ones_are_not() 
     assert found.beside.tolist() == [False, True, True, False, False]
     assert not found.refused.any()
     labels = torch.tensor([1, 0, 0, 0, -1])
-    assert forget_unknown(labels, found, by_class=True).tolist() == [1, 0, 0, -1, -1]
+    # What is an object, or no sample at all, is not in question.
+    assert unknown(labels, found, by_class=True).tolist() == [False, False, False, True, False]
 
 
 def test_beside_a_pseudo_label_nothing_is_known() -> None:
@@ -226,7 +252,7 @@ def test_beside_a_pseudo_label_nothing_is_known() -> None:
 def test_a_refused_box_pushes_its_class_down_there_whatever_else_there_may_be() -> None:
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     seen = target([], complete=False, refused_boxes=whole, refused_labels=torch.tensor([2]))
-    ours = with_rules(network("fasterrcnn"))
+    ours = with_rules(network("fasterrcnn"), STRICT)
     losses, gradients = losses_of(ours, seen)
     assert losses["loss_classifier"] > 0
     bias = gradients["roi_heads.box_predictor.cls_score.bias"]
@@ -237,7 +263,7 @@ def test_a_refused_box_pushes_its_class_down_there_whatever_else_there_may_be() 
 def test_what_a_person_refused_is_never_dropped() -> None:
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     seen = target([], complete=False, refused_boxes=whole, refused_labels=torch.tensor([2]))
-    rules = RoiRules(tau_cls=0.0, tau_reg=0.0, limit=1.0)
+    rules = RoiRules(tau_cls=0.0, tau_reg=0.0, limit=1.0, unreviewed="unknown")
     losses, _ = losses_of(with_rules(network("fasterrcnn"), rules, drops=True), seen)
     assert losses["loss_classifier"] > 0
 
