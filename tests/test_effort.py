@@ -27,7 +27,7 @@ from benchmarks.effort.person import (
     assigned,
 )
 from benchmarks.effort.projects import FIRST_ID, make_project, session_on
-from benchmarks.effort.report import actions_per_correct, interval
+from benchmarks.effort.report import actions_per_correct, interval, with_foresight
 from benchmarks.effort.truth import TrueObject, TruePhoto, nearness, photos_of
 from benchmarks.synthetic import SceneOptions, make_set
 from engine.geometry import mask_to_box, mask_to_rle, ranked_masks
@@ -307,6 +307,13 @@ def test_actions_are_counted_over_good_instances_only() -> None:
     photos = [record(1), record(5, correct=False), record(2)]
     assert actions_per_correct(photos) == 4.0
     assert np.isnan(actions_per_correct([record(1, correct=False)]))
+
+
+def test_presses_that_did_not_help_are_left_out_for_a_person_with_foresight() -> None:
+    done = ObjectRecord("cat", {"gallery": 2, "click": 1}, "click", 0.9, True, 2)
+    photos = [PhotoRecord((done,), 0, 0.1), record(2)]
+    assert actions_per_correct(photos) == 2.5
+    assert with_foresight(photos) == 1.5
 
 
 def test_the_interval_holds_the_figure_and_shrinks_with_more_photos() -> None:
