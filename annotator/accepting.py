@@ -11,19 +11,20 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from annotator import listing, review, schema
-from annotator.comparing import source_name
-from annotator.journal import UNDO, Change, Event, inverse
+from annotator.comparing import joined_name
+from annotator.journal import UNDO, Change, Step, history, inverse
 from annotator.listing import Filter
-from annotator.store import Project, Transaction
-from annotator.thresholds import ACCEPT_ABOVE, TAKE_BACK, Estimate, Thresholds
+from annotator.store import Planned, Project
+from annotator.thresholds import ACCEPT_ABOVE, TAKE_BACK, Estimate, Thresholds, made_by, place_of
 from annotator.views import View, instance_row, row_instance
 from engine.errors import OptionError, ReviewError
-from engine.types import Source, Status
+from engine.types import Status
 
 EXAMPLES = 6
+AT_ONCE = 500  # rows a question: databases limit how many numbers one may name
 LAST_BATCH = "accepted_above"  # setting: what `take_back` takes back unless told otherwise
 
 
@@ -31,8 +32,8 @@ LAST_BATCH = "accepted_above"  # setting: what `take_back` takes back unless tol
 class Choice:
     """Which proposals: those of at least this score, of one class or all, of one source or all.
 
-    ``source`` is a pipeline, "pipeline:checkpoint" or what `comparing.source_name` gives. ``photos``
-    narrows it to the photos of a filter. A proposal without a class or without a score
+    ``source`` is a pipeline, "pipeline:checkpoint" or what `comparing.source_name` gives;
+    ``photos`` narrows it to the photos of a filter. A proposal without a class or without a score
     is never chosen.
     """
 
@@ -117,10 +118,8 @@ def accept_above(
     """
     batch = uuid4().hex
     with project.write() as transaction:
-        by_photo: dict[int, list[int]] = {}
-        for row in _chosen(transaction, choice):
-            by_photo.setdefault(row.image_id, []).append(row.id)
-        objects = sum(map(len, by_photo.values()))
+        changes = _accepted(transaction, [row.id for row in _chosen(transaction, choice)])
+        objects = sum(map(len, changes.values()))
         if not objects:
             raise ReviewError(
                 f"no undecided object with a class has a score of {choice.min_score:g} or more; "
@@ -131,14 +130,13 @@ def accept_above(
                 f"{objects} objects would be accepted now, not {expected_objects}: the project has "
                 "changed meanwhile, so look again"
             )
-        for image_id, ids in by_photo.items():
-            changes = _accepted(transaction, image_id, ids)
-            operation = f"{batch}:{image_id}"
-            transaction.record(
-                ACCEPT_ABOVE, changes, actor=actor, image_id=image_id, operation=operation
-            )
+        planned = [
+            Planned(ACCEPT_ABOVE, image_id, tuple(those), operation=f"{batch}:{image_id}")
+            for image_id, those in changes.items()
+        ]
+        transaction.record_updates(planned, actor=actor)
         transaction.set_setting(LAST_BATCH, batch)
-    return Batch(batch, objects, len(by_photo))
+    return Batch(batch, objects, len(changes))
 
 
 def take_back(project: Project, *, actor: str, batch: str | None = None) -> Batch:
@@ -147,30 +145,25 @@ def take_back(project: Project, *, actor: str, batch: str | None = None) -> Batc
     On photos where a person went on since, only the objects that nobody touched go back to
     undecided; what was undone by hand stays as it is.
     """
-    objects = photos = 0
     with project.write() as transaction:
         number = batch or transaction.setting(LAST_BATCH)
-        events = _events(transaction, number) if number else []
-        for event in events:
-            assert event.image_id is not None
-            undone = _take_back_on(transaction, event, event.image_id, actor)
-            objects += undone
-            photos += undone > 0
-        if not objects:
+        planned = _undone(transaction, number) if number else []
+        if not planned:
             raise ReviewError("nothing is left to take back of what was accepted above a score")
+        transaction.record_updates(planned, actor=actor)
         if transaction.setting(LAST_BATCH) == number:
             transaction.set_setting(LAST_BATCH, None)
-    return Batch(str(number), objects, photos)
+    return Batch(str(number), sum(len(one.changes) for one in planned), len(planned))
 
 
 # -- choosing ------------------------------------------------------------------------------------
 
 
-def _chosen(view: View, choice: Choice) -> Sequence[Row[Any]]:
+def _chosen(view: View, choice: Choice) -> Sequence[Any]:
     """The rows of the proposals, without their masks, in the order of their photos."""
     table = schema.instance
-    columns = [one for one in table.c if one.name not in ("counts", "points")]
-    query = select(*columns).where(
+    columns = [table.c[name] for name in ("id", "image_id", "score")]
+    query = select(*columns, *place_of(table), *made_by(table)).where(
         table.c.status == Status.PROPOSED.value,
         table.c.category_id.is_not(None),
         table.c.score >= choice.min_score,
@@ -182,20 +175,20 @@ def _chosen(view: View, choice: Choice) -> Sequence[Row[Any]]:
         shown = set(listing.photo_ids(view, choice.photos))
         rows = [row for row in rows if row.image_id in shown]
     if choice.source is not None:
-        rows = [row for row in rows if choice.source in _names_of(Source.from_dict(row.source))]
+        rows = [row for row in rows if choice.source in _names_of(row)]
     return rows
 
 
-def _names_of(source: Source) -> tuple[str, ...]:
+def _names_of(row: Any) -> tuple[str, ...]:
     """What a person may call a source: by its pipeline alone, and as commands and lists do."""
-    return (source.pipeline, source_name(source), f"{source.pipeline}:{source.checkpoint}")
+    return (row.pipeline, _source(row), f"{row.pipeline}:{row.checkpoint}")
 
 
-def _source(row: Row[Any]) -> str:
-    return source_name(Source.from_dict(row.source))
+def _source(row: Any) -> str:
+    return joined_name(row.pipeline, row.checkpoint)
 
 
-def _example(view: View, row: Row[Any]) -> Example:
+def _example(view: View, row: Any) -> Example:
     photo = view.photo(row.image_id)
     box = (
         row.x0 / photo.width,
@@ -209,46 +202,53 @@ def _example(view: View, row: Row[Any]) -> Example:
 # -- writing -------------------------------------------------------------------------------------
 
 
-def _accepted(transaction: Transaction, image_id: int, ids: Sequence[int]) -> list[Change]:
-    """The changes that accept these objects of a photo."""
-    photo, names = transaction.photo(image_id), transaction.category_names()
-    category_ids = transaction.category_ids()
-    changes = []
-    for instance_id in ids:
-        row = transaction.row("instance", instance_id)
-        assert row is not None
-        instance = row_instance(row, size_hw=(photo.height, photo.width), names=names)
+def _rows(view: View, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Whole rows of instances, as the journal writes them."""
+    table = schema.instance
+    found: dict[int, dict[str, Any]] = {}
+    for start in range(0, len(ids), AT_ONCE):
+        query = select(table).where(table.c.id.in_(ids[start : start + AT_ONCE]))
+        found |= {row.id: dict(row._mapping) for row in view.connection.execute(query)}
+    return found
+
+
+def _accepted(view: View, ids: Sequence[int]) -> dict[int, list[Change]]:
+    """By photo, the changes that accept these objects."""
+    sizes = {photo.id: (photo.height, photo.width) for photo in view.photos()}
+    names, category_ids = view.category_names(), view.category_ids()
+    changes: dict[int, list[Change]] = {}
+    for instance_id, row in _rows(view, ids).items():
+        image_id = row["image_id"]
+        instance = row_instance(row, size_hw=sizes[image_id], names=names)
         after = instance_row(review.accept(instance), image_id=image_id, category_ids=category_ids)
-        changes.append(Change("instance", instance_id, row, after))
+        changes.setdefault(image_id, []).append(Change("instance", instance_id, row, after))
     return changes
 
 
-def _events(view: View, batch: str) -> list[Event]:
+def _undone(view: View, batch: str) -> list[Planned]:
+    """What takes a batch back: an undo of its event where nothing was done on the photo since."""
     table = schema.journal
-    numbers = view.connection.execute(
-        select(table.c.id).where(table.c.operation.like(f"{batch}:%")).order_by(table.c.id)
-    ).scalars()
-    return [view.event(number) for number in numbers.all()]
-
-
-def _take_back_on(transaction: Transaction, event: Event, image_id: int, actor: str) -> int:
-    """Undo a batch on one photo; how many objects are undecided again."""
-    undoable, _ = transaction.history(image_id)
-    if event.id not in undoable:
-        return 0  # undone already
-    untouched = [
-        change
-        for change in event.changes
-        if transaction.row(change.table, change.id) == change.after
-    ]
-    if not untouched:
-        return 0
-    is_last = undoable[-1] == event.id and len(untouched) == len(event.changes)
-    transaction.record(
-        UNDO if is_last else TAKE_BACK,
-        inverse(untouched),
-        actor=actor,
-        image_id=image_id,
-        target=event.id if is_last else None,
-    )
-    return len(untouched)
+    ours = table.c.operation.like(f"{batch}:%")
+    events = view.connection.execute(
+        select(table.c.id, table.c.image_id, table.c.changes).where(ours).order_by(table.c.id)
+    ).all()
+    images = select(table.c.image_id).where(ours)
+    steps: dict[int, list[Step]] = {}
+    for row in view.connection.execute(
+        select(table.c.image_id, table.c.id, table.c.kind, table.c.target)
+        .where(table.c.image_id.in_(images))
+        .order_by(table.c.id)
+    ):
+        steps.setdefault(row.image_id, []).append(Step(row.id, row.kind, row.target))
+    present = _rows(view, [change["id"] for event in events for change in event.changes])
+    planned = []
+    for event in events:
+        undoable, _ = history(steps[event.image_id])
+        changes = [Change.from_dict(change) for change in event.changes]
+        untouched = [one for one in changes if one.id and present.get(one.id) == one.after]
+        if event.id not in undoable or not untouched:
+            continue  # undone already, or every object was touched
+        is_last = undoable[-1] == event.id and len(untouched) == len(changes)
+        kind, target = (UNDO, event.id) if is_last else (TAKE_BACK, None)
+        planned.append(Planned(kind, event.image_id, inverse(untouched), target=target))
+    return planned

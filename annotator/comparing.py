@@ -29,7 +29,12 @@ MISS_WEIGHT = 0.5  # a label that is not found says less than one that is contra
 
 def source_name(source: Source) -> str:
     """What made an instance, in words: "pro2sam · sam_vit_b"."""
-    return " · ".join(part for part in (source.pipeline, source.checkpoint) if part)
+    return joined_name(source.pipeline, source.checkpoint)
+
+
+def joined_name(pipeline: str, checkpoint: str | None) -> str:
+    """`source_name` of the parts."""
+    return f"{pipeline} · {checkpoint}" if checkpoint else pipeline
 
 
 # -- two pipelines -------------------------------------------------------------------------------

@@ -17,13 +17,13 @@ from collections.abc import Iterable
 from sqlalchemy import delete, insert, select
 
 from annotator import qa, schema
-from annotator.comparing import source_name
+from annotator.comparing import joined_name
 from annotator.findings import DISAGREEMENT, Finding
 from annotator.listing import DISAGREEING, PLAIN, SUSPECT, UNCERTAIN
 from annotator.store import Project
-from annotator.thresholds import Decisions, Estimate, Thresholds
+from annotator.thresholds import Decisions, Estimate, Thresholds, made_by
 from annotator.views import View
-from engine.types import Source, Status
+from engine.types import Status
 
 Priority = tuple[float, str]  # larger comes first; why
 
@@ -74,14 +74,14 @@ def _doubts(view: View, thresholds: Thresholds) -> dict[int, Priority]:
     """The most doubtful proposal of each photo: that with the largest entropy of being right."""
     table, names = schema.instance, view.category_names()
     query = (
-        select(table.c.image_id, table.c.category_id, table.c.score, table.c.source)
+        select(table.c.image_id, table.c.category_id, table.c.score, *made_by(table))
         .where(table.c.status == Status.PROPOSED.value)
         .order_by(table.c.id)
     )
     doubts: dict[int, Priority] = {}
     for row in view.connection.execute(query):
         score = 0.5 if row.score is None else row.score  # no score, no opinion
-        source = source_name(Source.from_dict(row.source))
+        source = joined_name(row.pipeline, row.checkpoint)
         known = thresholds.estimate(row.category_id, source, score)
         doubt = entropy(score if known is None else known.right)
         if row.image_id not in doubts or doubt > doubts[row.image_id][0]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from annotator import alternatives, evidence, review, shaping
+from annotator import alternatives, evidence, qa, review, shaping
 from annotator.assist import Assistant
 from annotator.journal import REDO, UNDO, Change, Event
 from annotator.shaping import Shape
@@ -91,6 +91,18 @@ class ReviewSession:
             row = transaction.row("instance", instance_id)
             change = Change("instance", instance_id, row, None)
             _write(transaction, context, "delete", [change])
+
+    def confirm(self, context: Context, subject: str) -> None:
+        """Say that what the findings are about is right as it is; see `annotator.qa`."""
+        with self.project.write() as transaction:
+            qa.confirm(
+                transaction,
+                context.image_id,
+                subject,
+                actor=context.actor,
+                base_revision=context.base_revision,
+                operation=context.operation,
+            )
 
     # -- shapes ------------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, delete, insert, select, update
+from sqlalchemy import URL, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from annotator import findings, schema
@@ -30,6 +31,17 @@ JOURNAL_FILES = ("", "-wal", "-shm", "-journal")  # what SQLite keeps beside a d
 def now() -> str:
     """The time as the store writes it: ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An event that is still to be written; see `Transaction.record_updates`."""
+
+    kind: str
+    image_id: int
+    changes: tuple[Change, ...]
+    target: int | None = None
+    operation: str | None = None
 
 
 class Transaction(View):
@@ -69,6 +81,35 @@ class Transaction(View):
         )
         assert result.inserted_primary_key is not None
         return Event(result.inserted_primary_key[0], at, actor, kind, image_id, target, applied)
+
+    def record_updates(self, planned: Sequence[Planned], *, actor: str) -> None:
+        """`record` on thousands of photos at once; for changes of rows that are there and stay."""
+        at = now()
+        changes = [change for one in planned for change in one.changes]
+        for name in {change.table for change in changes}:
+            table = schema.JOURNALED[name]
+            rows = [
+                {"changed": change.id, **{k: v for k, v in change.after.items() if k != "id"}}
+                for change in changes
+                if change.table == name and change.after is not None
+            ]
+            query = update(table).where(table.c.id == bindparam("changed"))
+            self.connection.execute(query, rows)
+        findings.follow(self.connection, changes)
+        events = [
+            {
+                "at": at,
+                "actor": actor,
+                "kind": one.kind,
+                "image_id": one.image_id,
+                "target": one.target,
+                "operation": one.operation,
+                "changes": [change.as_dict() for change in one.changes],
+            }
+            for one in planned
+        ]
+        if events:
+            self.connection.execute(insert(schema.journal), events)
 
     def _apply(self, change: Change) -> Change:
         table = schema.JOURNALED[change.table]

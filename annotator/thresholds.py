@@ -7,6 +7,7 @@ further than that. What `annotator accept` took unseen counts as nothing: it wou
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
-from sqlalchemy import select
+from sqlalchemy import Table, select
 
 from annotator import schema
-from annotator.comparing import source_name
+from annotator.comparing import joined_name
 from annotator.journal import SUGGEST, Row
 from annotator.merging import MARK
 from annotator.views import View
 from engine.geometry import iou_boxes
-from engine.types import Box, Source, Status
+from engine.types import Box, Status
 
 STILL_RIGHT_IOU = 0.5
 TOO_FEW = 20
@@ -48,20 +49,26 @@ class Estimate:
     decided: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Curve:
     """Share of right proposals over the score: never falls, lies in [0, 1], has an interval."""
 
-    scores: Values  # (n,) ascending knots
-    right: Values
-    low: Values
-    high: Values
+    scores: tuple[float, ...]  # ascending knots
+    right: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
     decided: int
 
     def at(self, score: float) -> Estimate:
         """For one score; beyond the decided ones as at the nearest of them."""
+        after = bisect_right(self.scores, score)
+        if after in (0, len(self.scores)):
+            edge = max(after - 1, 0)
+            return Estimate(self.right[edge], self.low[edge], self.high[edge], self.decided)
+        x0, x1 = self.scores[after - 1], self.scores[after]
+        along = (score - x0) / (x1 - x0)
         right, low, high = (
-            float(np.interp(score, self.scores, values))
+            values[after - 1] + along * (values[after] - values[after - 1])
             for values in (self.right, self.low, self.high)
         )
         return Estimate(right, low, high, self.decided)
@@ -80,7 +87,7 @@ class Decision:
 # -- the fit -------------------------------------------------------------------------------------
 
 
-def fit(scores: Sequence[float], right: Sequence[bool]) -> Curve | None:
+def fit(scores: Sequence[float], is_right: Sequence[bool]) -> Curve | None:
     """A monotone, smoothed curve through decisions; None where they are too few to tell.
 
     Decisions are put into groups of neighbouring scores. A group of n with k right ones stands for
@@ -90,7 +97,7 @@ def fit(scores: Sequence[float], right: Sequence[bool]) -> Curve | None:
     if len(scores) < TOO_FEW:
         return None
     order = np.argsort(np.asarray(scores, np.float64), kind="stable")
-    values, outcomes = np.asarray(scores, np.float64)[order], np.asarray(right, bool)[order]
+    values, outcomes = np.asarray(scores, np.float64)[order], np.asarray(is_right, bool)[order]
     overall = (outcomes.sum() + 1.0) / (len(outcomes) + 2.0)
     blocks: list[_Block] = []
     for part in _groups(values):
@@ -107,8 +114,9 @@ def fit(scores: Sequence[float], right: Sequence[bool]) -> Curve | None:
     low = np.maximum.accumulate(np.minimum(low, shares))
     high = np.minimum.accumulate(np.maximum(high, shares)[::-1])[::-1]
     # Flat within a block, straight between blocks.
-    knots = np.array([edge for block in blocks for edge in (block.first, block.last)])
-    return Curve(knots, np.repeat(shares, 2), np.repeat(low, 2), np.repeat(high, 2), len(scores))
+    knots = [float(edge) for block in blocks for edge in (block.first, block.last)]
+    ends = [tuple(np.repeat(values, 2).tolist()) for values in (shares, low, high)]
+    return Curve(tuple(knots), ends[0], ends[1], ends[2], len(scores))
 
 
 @dataclass(frozen=True)
@@ -189,31 +197,29 @@ class Decisions:
     def read(self, view: View) -> list[Decision]:
         """Every decision about a proposal with a score, in the order of the objects."""
         table = schema.instance
-        columns = [one for one in table.c if one.name not in ("counts", "points")]
+        columns = [table.c[name] for name in ("id", "image_id", "score", "status", "edited")]
+        mark = table.c.source["options"][MARK].as_string().label("mark")
         rows = view.connection.execute(
-            select(*columns)
+            select(*columns, *place_of(table), *made_by(table), mark)
             .where(table.c.score.is_not(None), table.c.status != Status.PROPOSED.value)
             .order_by(table.c.id)
         ).all()
-        sources = [Source.from_dict(row.source) for row in rows]
-        unclear = {
-            row.id: row.image_id
-            for row, source in zip(rows, sources, strict=True)
-            # An import can bring what is decided already.
-            if row.edited or MARK in source.options
-        }
+        # An import can bring what is decided already.
+        unclear = {row.id: row.image_id for row in rows if row.edited or row.mark is not None}
         self._look_up(view, unclear)
         unseen = _accepted_unseen(view)
         decisions = []
-        for row, source in zip(rows, sources, strict=True):
+        for row in rows:
             born = self._births[row.id] if row.id in unclear else row._mapping
             # No birth in the journal as a proposal: nobody decided it here.
             if born is None or born["category_id"] is None:
                 continue
             if row.id in unseen and row.status == Status.ACCEPTED.value:
                 continue
-            right = row.status != Status.REJECTED.value and _is_still_it(row._mapping, born)
-            decisions.append(Decision(born["category_id"], source_name(source), row.score, right))
+            is_same = not row.edited or _is_still_it(row._mapping, born)
+            right = row.status != Status.REJECTED.value and is_same
+            source = joined_name(row.pipeline, row.checkpoint)
+            decisions.append(Decision(born["category_id"], source, row.score, right))
         return decisions
 
     def _look_up(self, view: View, wanted: Mapping[int, int]) -> None:
@@ -234,6 +240,19 @@ class Decisions:
                 is_born = change["table"] == "instance" and change["before"] is None
                 if is_born and change["id"] in missing and born["status"] == Status.PROPOSED.value:
                     self._births[change["id"]] = born
+
+
+def made_by(table: Table) -> tuple[Any, Any]:
+    """Pipeline and checkpoint of instances as columns, without reading the rest of the source."""
+    return (
+        table.c.source["pipeline"].as_string().label("pipeline"),
+        table.c.source["checkpoint"].as_string().label("checkpoint"),
+    )
+
+
+def place_of(table: Table) -> list[Any]:
+    """Class and box of instances as columns."""
+    return [table.c[name] for name in ("category_id", "x0", "y0", "x1", "y1")]
 
 
 def _accepted_unseen(view: View) -> set[int]:

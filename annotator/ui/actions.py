@@ -88,6 +88,11 @@ def _clear_points(session: ReviewSession, context: Context, fields: Fields) -> i
     return session.clear_points(context, fields.whole("id", low=1))
 
 
+def _confirm(session: ReviewSession, context: Context, fields: Fields) -> int | None:
+    session.confirm(context, fields.text("subject"))
+    return None
+
+
 def _undo(session: ReviewSession, context: Context, _fields: Fields) -> int | None:
     return session.undo(context)
 
@@ -107,6 +112,7 @@ ACTIONS: dict[str, Action] = {
     "choose": _choose,
     "delete": _delete,
     "clear_points": _clear_points,
+    "confirm": _confirm,
     "undo": _undo,
     "redo": _redo,
 }

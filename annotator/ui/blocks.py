@@ -6,10 +6,11 @@ from typing import Any
 
 import gradio as gr
 
+from annotator.listing import ORDERS, PLAIN
 from annotator.ui import render
 from annotator.ui.canvas import review_canvas
 from annotator.ui.export_tab import ExportTab
-from annotator.ui.operations import Operations
+from annotator.ui.operations import ORDER, Operations
 from annotator.ui.projects_tab import ProjectsTab
 from annotator.ui.training_tab import TrainingTab
 from annotator.workspace import Workspace
@@ -40,7 +41,10 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
         def load(request: gr.Request) -> list[Any]:
             project_key, name, photo, tab = _address(workspace, request)
             number = _number(request, "training")
-            value = None if project_key is None else _start(project_key, photo, actor)
+            value = None
+            if project_key is not None:
+                order = _order(workspace, project_key, request)
+                value = _start(project_key, photo, actor, order=order)
             return [
                 project_key,
                 render.header(name),
@@ -99,6 +103,16 @@ def _number(request: gr.Request, name: str) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _start(key: str, photo: int | None, actor: str) -> dict[str, Any]:
+def _order(workspace: Workspace, key: str, request: gr.Request) -> str:
+    """The order of photos that the address asks for, else the one chosen last."""
+    asked = request.query_params.get("order")
+    if asked is None:
+        with workspace.get(key).read() as view:
+            asked = view.setting(ORDER, PLAIN)
+    return asked if asked in ORDERS else PLAIN
+
+
+def _start(key: str, photo: int | None, actor: str, *, order: str) -> dict[str, Any]:
     """What the review screen needs to begin; it asks for the rest itself."""
-    return {"schema": 1, "project": key, "photo": photo, "user": actor, "filter": {}}
+    chosen = {"order": order}
+    return {"schema": 1, "project": key, "photo": photo, "user": actor, "filter": chosen}

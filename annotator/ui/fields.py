@@ -29,6 +29,10 @@ class Fields:
             raise self._wrong(name, f"a text of 1 to {LONGEST_TEXT} characters", value)
         return value
 
+    def optional_text(self, name: str) -> str | None:
+        """A string, or None where it is missing or null."""
+        return None if self._message.get(name) is None else self.text(name)
+
     def whole(self, name: str, *, low: int, high: int = 2**53) -> int:
         """An integer between the bounds, both included."""
         value = self._message.get(name)
@@ -39,6 +43,13 @@ class Fields:
     def optional_whole(self, name: str) -> int | None:
         """A positive integer, or None where it is missing or null."""
         return None if self._message.get(name) is None else self.whole(name, low=1)
+
+    def flag(self, name: str) -> bool:
+        """True or false; false where it is missing or null."""
+        value = self._message.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self._wrong(name, "true or false", value)
+        return bool(value)
 
     def number(self, name: str, *, low: float, high: float, default: float | None = None) -> float:
         """A finite number between the bounds, both included."""

@@ -8,20 +8,23 @@ here, since any program on this machine can reach the endpoint. A user's mistake
 from __future__ import annotations
 
 import base64
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from annotator import evidence, listing
+from annotator import evidence, listing, qa, queue
 from annotator.alternatives import box_of
-from annotator.listing import Filter
+from annotator.comparing import source_name
+from annotator.listing import Filter, Key
 from annotator.palette import colour
 from annotator.pictures import file_problem
 from annotator.session import Context, ReviewSession
 from annotator.store import Project
 from annotator.ui.actions import ACTIONS
 from annotator.ui.fields import Fields
+from annotator.ui.quality import Quality, described, filter_of
 from annotator.views import Photo, View
 from annotator.workspace import Workspace, key_of
 from engine.errors import (
@@ -44,6 +47,7 @@ CODES = {
     StoreError: "store",
 }
 LONGEST_PAGE = 500  # photos of the filmstrip that one answer may carry
+ORDER = "review_order"  # setting: the order in which photos came last
 AHEAD = 8  # photos behind the one on screen that are prepared; a SAM needs a minute for them
 
 
@@ -62,6 +66,7 @@ class Operations:
         self._session_of = session_of
         self._actor = actor
         self._root = root
+        self.quality = Quality(actor=actor, root=root)
 
     def handle(self, message: Any) -> Answer:
         """Answer one operation. Never raises for a user's mistake."""
@@ -82,8 +87,12 @@ class Operations:
     # -- looking -----------------------------------------------------------------------------
 
     def open_photo(self, project: Project, fields: Fields) -> Answer:
-        """Show a photo; without one, where the person stopped."""
-        chosen = _filter(fields)
+        """Show a photo; without one, where the person stopped. ``renew`` works the order out."""
+        chosen = filter_of(fields)
+        if fields.flag("renew"):
+            queue.renew(project, chosen.order, self.quality.decisions_of(project))
+            with project.write() as transaction:
+                transaction.set_setting(ORDER, chosen.order)
         photo_id = fields.optional_whole("photo")
         if photo_id is None:
             with project.read() as view:
@@ -91,21 +100,27 @@ class Operations:
         return {"full": self._full(project, photo_id, chosen)}
 
     def step_photo(self, project: Project, fields: Fields) -> Answer:
-        """Show the photo before or after the one at hand."""
-        chosen, direction = _filter(fields), fields.whole("dir", low=-1, high=1)
+        """Show the photo before or after the one at hand; or the next one with a finding."""
+        chosen, direction = filter_of(fields), fields.whole("dir", low=-1, high=1)
         at = fields.whole("photo", low=1)
         with project.read() as view:
-            before, after = listing.neighbours(listing.photo_ids(view, chosen), at)
-        target = after if direction > 0 else before
-        if target is None:
+            keys, key = listing.photo_keys(view, chosen), listing.key_of(view, chosen, at)
+            if fields.flag("flagged"):
+                found = _next_flagged(view, keys, key)
+            else:
+                before, after = listing.neighbours(keys, key)
+                found = after if direction > 0 else before
+        if found is None and fields.flag("flagged"):
+            raise ReviewError("no other photo of this list has a finding")
+        if found is None:
             raise ReviewError(
                 "this is the last photo of the list" if direction > 0 else "this is the first photo"
             )
-        return {"full": self._full(project, target, chosen)}
+        return {"full": self._full(project, found[1], chosen)}
 
     def strip(self, project: Project, fields: Fields) -> Answer:
         """A stretch of the filmstrip."""
-        chosen = _filter(fields)
+        chosen = filter_of(fields)
         offset = fields.whole("offset", low=0)
         limit = fields.whole("limit", low=1, high=LONGEST_PAGE)
         key = fields.text("project")
@@ -130,7 +145,7 @@ class Operations:
 
     def same_photo(self, project: Project, fields: Fields) -> Answer:
         """The photo as the store has it."""
-        return {"full": self._full(project, fields.whole("photo", low=1), _filter(fields))}
+        return {"full": self._full(project, fields.whole("photo", low=1), filter_of(fields))}
 
     def alternatives(self, project: Project, fields: Fields) -> Answer:
         """Other masks for one instance, best first; nothing changes."""
@@ -166,7 +181,7 @@ class Operations:
         """Add a class to the project and show the photo with it."""
         with project.write() as transaction:
             transaction.add_category(fields.text("name"), actor=self._actor)
-        return {"full": self._full(project, fields.whole("photo", low=1), _filter(fields))}
+        return {"full": self._full(project, fields.whole("photo", low=1), filter_of(fields))}
 
     # -- answers -----------------------------------------------------------------------------
 
@@ -180,6 +195,7 @@ class Operations:
                 "upsert": [_instance(present[one], ids) for one in changed if one in present],
                 "remove": [one for one in changed if one not in present],
                 "select": selected,
+                "findings": _findings(view, image_id),
                 "counts": _counts(view),
             }
 
@@ -194,16 +210,19 @@ class Operations:
                 "project_name": view.setting("name", ""),
             }
             if image_id is None:
-                return {**base, "photo": None, "instances": [], "tags": [], "notes": []}
+                nothing: Answer = {key: [] for key in ("instances", "tags", "notes", "findings")}
+                return {**base, **nothing, "photo": None, "why": ""}
             photo, ids = view.photo(image_id), view.category_ids()
-            listed = listing.photo_ids(view, chosen)
+            keys, key = listing.photo_keys(view, chosen), listing.key_of(view, chosen, image_id)
             answer = {
                 **base,
                 **_history(view, image_id),
                 "photo": photo.id,
                 "name": photo.file_name,
                 "image": self._image(project, photo),
-                "nav": self._nav(project, view, photo, listed),
+                "nav": self._nav(project, view, keys, key),
+                "why": queue.why(view, chosen.order, image_id),
+                "findings": _findings(view, image_id),
                 "tags": [ids[tag] for tag in view.tags(image_id)],
                 "instances": [_instance(one, ids) for one in view.instances(image_id)],
                 "evidence": _evidence(evidence.overlays(view, image_id)),
@@ -212,17 +231,19 @@ class Operations:
         answer["notes"] = [*photo.notes, *([problem] if problem else [])]
         with project.write() as transaction:
             transaction.set_setting("position", photo.id)
-        self._session_of(project).prepare(photo.id, *listing.following(listed, photo.id, AHEAD))
+        ahead = [image_id for _, image_id in listing.following(keys, key, AHEAD)]
+        self._session_of(project).prepare(photo.id, *ahead)
         return answer
 
-    def _nav(self, project: Project, view: View, photo: Photo, ids: list[int]) -> Answer:
-        before, after = listing.neighbours(ids, photo.id)
-        following = None if after is None else self._image(project, view.photo(after))["url"]
+    def _nav(self, project: Project, view: View, keys: list[Key], key: Key) -> Answer:
+        before, after = listing.neighbours(keys, key)
+        following = None if after is None else self._image(project, view.photo(after[1]))["url"]
+        index = bisect_left(keys, key)
         return {
-            "index": ids.index(photo.id) if photo.id in set(ids) else None,
-            "total": len(ids),
-            "prev": before,
-            "next": after,
+            "index": index if index < len(keys) and keys[index] == key else None,
+            "total": len(keys),
+            "prev": None if before is None else before[1],
+            "next": None if after is None else after[1],
             "next_url": following,
         }
 
@@ -236,6 +257,17 @@ class Operations:
         }
 
 
+def _findings(view: View, image_id: int) -> list[Answer]:
+    return [described(one) for one in qa.open_findings(view, image_id=image_id)]
+
+
+def _next_flagged(view: View, keys: list[Key], at: Key) -> Key | None:
+    """The next photo of the list with a suspicious finding, from the beginning again at the end."""
+    flagged = {one.image_id for one in qa.open_findings(view, kinds=qa.SUSPICIOUS)}
+    turned = sorted((key for key in keys if key != at), key=lambda key: (key < at, key))
+    return next((key for key in turned if key[1] in flagged), None)
+
+
 def _is_done(project: Project, operation: str) -> bool:
     with project.read() as view:
         return view.has_operation(operation)
@@ -243,11 +275,6 @@ def _is_done(project: Project, operation: str) -> bool:
 
 def _described(error: AnnotatorError) -> Answer:
     return {"code": CODES.get(type(error), "error"), "message": str(error)}
-
-
-def _filter(fields: Fields) -> Filter:
-    inner = fields.optional_mapping("filter")
-    return Filter(inner.text("status", "all"), inner.optional_whole("cls"))
 
 
 def _counts(view: View) -> Answer:
@@ -273,6 +300,7 @@ def _instance(instance: Instance, category_ids: Mapping[str, int]) -> Answer:
         "status": instance.status.value,
         "score": instance.score,
         "source": _source(instance.source),
+        "maker": source_name(instance.source),
         "box": list(instance.box),
         "rle": None if instance.rle is None else instance.rle.as_dict(),
         "points": [list(point) for point in instance.points],
@@ -282,7 +310,7 @@ def _instance(instance: Instance, category_ids: Mapping[str, int]) -> Answer:
 def _source(source: Source) -> str:
     """What made an instance, in words: "pro2sam · sam_vit_b · fast"; "person" for a person."""
     mode = source.options.get("mode")
-    parts = [source.pipeline, source.checkpoint, mode if isinstance(mode, str) else ""]
+    parts = [source_name(source), mode if isinstance(mode, str) else ""]
     return " · ".join(part for part in parts if part)
 
 
@@ -303,5 +331,9 @@ OPERATIONS: dict[str, Callable[[Operations, Project, Fields], Answer]] = {
     "get": Operations.same_photo,
     "alternatives": Operations.alternatives,
     "add_class": Operations.add_class,
+    "thresholds": lambda self, project, _: self.quality.thresholds(project),
+    "preview_above": lambda self, project, fields: self.quality.preview(project, fields),
+    "accept_above": lambda self, project, fields: self.quality.accept(project, fields),
+    "take_back": lambda self, project, fields: self.quality.take_back(project, fields),
     **dict.fromkeys(ACTIONS, Operations.act),
 }

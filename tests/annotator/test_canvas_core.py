@@ -147,6 +147,7 @@ def test_every_button_does_something_and_every_shortcut_has_its_button() -> None
         "next-instance",  # a click on the photo or in the list
         "previous-instance",
         "cycle-filter",  # the list of filters
+        "cycle-order",  # the list of orders
         "brush-smaller",  # the slider
         "brush-larger",
         "escape",  # a click beside everything

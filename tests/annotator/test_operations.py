@@ -356,5 +356,6 @@ def test_every_operation_has_been_named_in_the_door() -> None:
     assert set(OPERATIONS) == {
         *("open", "step", "list", "get", "add_class", "set_status", "accept_all", "set_class"),
         *("set_box", "add_box", "click", "brush", "delete", "clear_points", "undo", "redo"),
-        *("alternatives", "choose"),
+        *("alternatives", "choose", "confirm"),
+        *("thresholds", "preview_above", "accept_above", "take_back"),
     }

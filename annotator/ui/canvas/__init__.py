@@ -25,6 +25,8 @@ SCRIPTS = (
     "scene.js",
     "tools.js",
     "panels.js",
+    "findings.js",
+    "above.js",
     "strip.js",
     "chrome.js",
     "actions.js",

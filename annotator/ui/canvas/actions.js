@@ -54,6 +54,7 @@ function createActions(parts) {
   function accept(one, goOn) {
     if (one.cls === null) return tell("Choose a class first (1–9).", "error");
     if (!isCurated(one)) session.edit({ op: "set_status", id: one.id, status: "accepted" });
+    else if (state.isFlagged(one.id)) return confirmed(state.findings().find((f) => f.id === one.id));
     if (goOn) advance(one.id);
   }
 
@@ -63,6 +64,44 @@ function createActions(parts) {
       session.edit({ op: "set_status", id: one.id, status: "rejected" });
     }
     if (goOn) advance(one.id);
+  }
+
+  // ---- findings ---------------------------------------------------------------------------------
+
+  function look(finding) {
+    state.chosenFinding = finding.subject;
+    select(finding.id, true);
+  }
+
+  function confirmed(finding) {
+    session.edit({ op: "confirm", subject: finding.subject });
+    const next = state.findings()[0];
+    if (next) return look(next);
+    parts.render();
+    tell("Nothing else looks wrong here. Press S for the next finding.", "good");
+  }
+
+  /** Only what is highlighted can be confirmed: nobody agrees to what they have not seen. */
+  function confirm() {
+    if (!state.canEdit()) return;
+    const finding = state.finding();
+    if (finding) confirmed(finding);
+    else tell("Nothing looks wrong on this photo. Press S for the next finding.");
+  }
+
+  function nextFinding() {
+    if (!state.hasPhoto()) return;
+    const here = state.findings();
+    const next = here[here.indexOf(state.finding()) + 1];
+    if (next) look(next);
+    else go(() => session.step(1, true));
+  }
+
+  /** Draw what may be missing, as the detector saw it; the segmenter finds its mask. */
+  function addMissing(subject) {
+    const finding = state.findings().find((one) => one.subject === subject && one.box);
+    if (!state.canEdit() || !finding) return;
+    session.edit({ op: "add_box", cls: finding.cls, box: finding.box });
   }
 
   function acceptAll() {
@@ -131,16 +170,21 @@ function createActions(parts) {
     return id !== null;
   }
 
+  /** Show other photos, or the same in another order; that begins with its first one. */
   function setFilter(filter) {
+    // A choice made while a photo is still coming counts, as soon as that is there.
+    if (state.navigating) return void session.outbox.idle().then(() => setFilter(filter));
     go(() => {
+      const isReordered = filter.order !== state.filter.order;
       state.filter = filter;
       parts.strip.reset(0);
-      const here = state.hasPhoto() ? state.doc.photo : null;
+      const here = state.hasPhoto() && !isReordered ? state.doc.photo : null;
       session.open(here, () => {
         const { index, total } = state.nav();
-        parts.strip.reset(total);
+        parts.strip.show(state.doc.photo, index, total);
+        parts.strip.invalidate();
         if (state.hasPhoto() && index === null && total > 0) session.open(null);
-      });
+      }, true);
     });
   }
 
@@ -168,6 +212,7 @@ function createActions(parts) {
 
   function history(op, allowed) {
     if (!state.canEdit()) return;
+    state.chosenFinding = null; // what comes back is looked at again, worst first
     if (!allowed && !session.outbox.edits().length) tell("Nothing to " + op + " on this photo.");
     else session.edit({ op });
   }
@@ -199,7 +244,7 @@ function createActions(parts) {
 
   const emptyActions = {
     reopen: () => go(() => session.open(null)),
-    "all-photos": () => setFilter({ status: "all", cls: null }),
+    "all-photos": () => setFilter({ ...state.filter, status: "all", cls: null }),
     "reload-photo": () => parts.reloadPhoto(),
   };
 
@@ -220,6 +265,20 @@ function createActions(parts) {
       "delete-this": onThis((one) => session.edit({ op: "delete", id: one.id })),
       "reopen-this": onThis((one) =>
         session.edit({ op: "set_status", id: one.id, status: "proposed" })),
+      confirm: () => confirm(),
+      "next-finding": nextFinding,
+      "look-at": (subject) => {
+        const finding = state.findings().find((one) => one.subject === subject);
+        if (finding) look(finding);
+      },
+      "add-missing": addMissing,
+      "cycle-order": () => setFilter({
+        ...state.filter,
+        order: ORDERS[(ORDERS.indexOf(state.filter.order) + 1) % ORDERS.length],
+      }),
+      above: () => state.hasPhoto() && parts.above.open(),
+      "above-accept": () => parts.above.accept(),
+      "close-above": () => parts.above.close(),
       class: setClass,
       select: (id) => { const one = byId(id); if (one) select(one.id, true); },
       "next-photo": () => state.hasPhoto() && go(() => session.step(1)),

@@ -1,5 +1,7 @@
 // Events of the page -> actions: clicks by data-action, keys by SHORTCUTS, sliders, sizes.
 
+const hasDialog = (root) => root.querySelector("dialog[open]") !== null;
+
 /** Clicks, sliders and fields. After a mouse click the photo has the focus again, so keys work. */
 function bindControls({ root, state, chrome, actions, stage, signal, remember, render, repaint,
   submitClass }) {
@@ -10,7 +12,7 @@ function bindControls({ root, state, chrome, actions, stage, signal, remember, r
     if (!button || !root.contains(button) || button.disabled) return;
     if (button.dataset.tool) actions.chooseTool(button.dataset.tool);
     else actions.run[button.dataset.action](button.dataset.id, button);
-    if (event.detail > 0 && !part("help").open && button.dataset.action !== "help") backToPhoto();
+    if (event.detail > 0 && !hasDialog(root)) backToPhoto();
   }, { signal });
 
   const onInput = (name, change) => part(name).addEventListener("input", (event) => {
@@ -40,9 +42,13 @@ function bindControls({ root, state, chrome, actions, stage, signal, remember, r
 
   const readFilter = () => {
     const cls = part("filter-class").value;
-    actions.setFilter({ status: part("filter-status").value, cls: cls === "" ? null : Number(cls) });
+    actions.setFilter({
+      status: part("filter-status").value, cls: cls === "" ? null : Number(cls),
+      order: part("order").value,
+    });
     backToPhoto();
   };
+  part("order").addEventListener("change", readFilter, { signal });
   part("filter-status").addEventListener("change", readFilter, { signal });
   part("filter-class").addEventListener("change", readFilter, { signal });
 
@@ -65,7 +71,7 @@ const isField = (target) =>
 const TAB_KEYS = ["Enter", " ", "Tab", "Home", "End", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];
 
 /** Keys anywhere on the page that belong to nobody else. */
-function bindKeys({ root, state, actions, tools, stage, part, ending, render }) {
+function bindKeys({ root, state, actions, tools, stage, ending, render }) {
   const { signal } = ending;
   const mine = (event) => {
     if (!root.isConnected) {
@@ -73,7 +79,7 @@ function bindKeys({ root, state, actions, tools, stage, part, ending, render }) 
       return false;
     }
     const { target } = event;
-    if (root.offsetParent === null || part("help").open) return false;
+    if (root.offsetParent === null || hasDialog(root)) return false;
     // Who came by a click on the page's tab has the focus there; its own keys stay its own.
     const onTab = target.closest("[role=tab]") !== null && !TAB_KEYS.includes(event.key);
     return target === document.body || onTab || (root.contains(target) && !isField(target));
@@ -160,7 +166,8 @@ function debugHandle({ state, session, stage, isPainting }) {
       view: state.view, instances: state.hasPhoto() ? state.visible() : [],
       pending: session.outbox.edits().length, offline: session.outbox.offline,
       navigating: state.navigating, filter: state.filter, nav: state.nav(),
-      evidence: state.evidence(), place: place(),
+      evidence: state.evidence(), place: place(), findings: state.findings(),
+      why: state.doc ? state.doc.why : "", expectation: state.expectation(),
       counts: state.doc ? state.doc.counts : null, currentClass: state.currentClass(),
       canUndo: Boolean(state.doc && state.doc.can_undo), message: state.message,
       canRedo: Boolean(state.doc && state.doc.can_redo), tab: session.tab,

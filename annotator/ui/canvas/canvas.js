@@ -3,7 +3,10 @@
 // Python that something was saved.
 
 const PREFERENCES = "tag2mask.review";
+const NO_FILTER = { status: "all", cls: null, order: "plain" };
 const ASK_SECONDS = 30; // for questions outside the outbox, which has its own limits
+
+const ASKED = ["list", "get", "alternatives", "thresholds", "preview_above"];
 
 function readPreferences() {
   const defaults = { tool: "select", opacity: 0.4, brush: 28, panel: true, heat: 0.6 };
@@ -17,7 +20,7 @@ function readPreferences() {
 function newState() {
   const saved = readPreferences();
   return {
-    project: null, filter: { status: "all", cls: null }, server: null, doc: null,
+    project: null, filter: { ...NO_FILTER }, server: null, doc: null, chosenFinding: null,
     selected: null, hovered: null, chosenClass: null, chosenTool: saved.tool, heldTool: null,
     opacity: saved.opacity, brush: saved.brush, panel: saved.panel, masksOn: true, minScore: 0,
     heatOn: false, heatOpacity: saved.heat, promptsOn: false,
@@ -46,6 +49,10 @@ function newState() {
     },
     /** What the pipeline saw: {map: {w, h, levels} or null, prompts: [[x, y], ...]}. */
     evidence() { return (this.hasPhoto() && this.doc.evidence) || { map: null, prompts: [] }; },
+    /** What looks wrong on the photo, worst first. */
+    findings() { return (this.hasPhoto() && this.doc.findings) || []; },
+    finding() { return focusedFinding(this.findings(), this); },
+    isFlagged(id) { return this.findings().some((one) => one.id === id); },
     /** The map to be painted, null where it is off or there is none. */
     heatMap() { return this.heatOn ? this.evidence().map : null; },
     className(id) {
@@ -68,7 +75,7 @@ function mountReview(element, { trigger, props, server, watch }) {
 
   const ask = (op) => {
     const late = new Promise((done) => {
-      if (["list", "get", "alternatives"].includes(op.op)) setTimeout(done, ASK_SECONDS * 1000);
+      if (ASKED.includes(op.op)) setTimeout(done, ASK_SECONDS * 1000);
     });
     return Promise.race([Promise.resolve(server.review_op(op)), late]).catch(() => undefined);
   };
@@ -116,6 +123,7 @@ function mountReview(element, { trigger, props, server, watch }) {
     editing: () => chrome.settle(),
     acknowledged() {
       strip.invalidate();
+      above.refresh();
       trigger("edited", {});
     },
     photoChanged,
@@ -141,6 +149,8 @@ function mountReview(element, { trigger, props, server, watch }) {
     const address = new URL(location.href);
     address.searchParams.set("project", state.project);
     address.searchParams.set("photo", full.photo);
+    if (state.filter.order === NO_FILTER.order) address.searchParams.delete("order");
+    else address.searchParams.set("order", state.filter.order);
     history.replaceState(history.state, "", address);
   }
 
@@ -170,18 +180,19 @@ function mountReview(element, { trigger, props, server, watch }) {
       Object.assign(state, { project: value.project, server: null, doc: null, chosenClass: null });
       strip.reset(0);
     }
-    state.filter = { status: "all", cls: null, ...value.filter };
+    state.filter = { ...NO_FILTER, ...value.filter };
     reopen(value.photo);
   }
 
   /** Open a photo, or look again at the one shown; the strip follows. */
-  function reopen(photo) {
+  function reopen(photo, renew = true) {
     const here = state.hasPhoto() ? state.doc.photo : null;
     session.open(photo === null || photo === undefined ? here : photo, () => {
       const { index, total } = state.nav();
       strip.show(state.doc.photo, index, total);
       strip.invalidate();
-    });
+    }, renew);
+    above.refresh();
   }
 
   // ---- parts ------------------------------------------------------------------------------
@@ -190,6 +201,11 @@ function mountReview(element, { trigger, props, server, watch }) {
     rail: part("rail"), track: part("track"), list: session.list, signal,
     shown: (total) => { part("rail-empty").hidden = total > 0 || !state.doc; },
   });
+  const above = createAbove({
+    state, part, ask: session.ask, changed: render, tell: (...words) => chrome.tell(...words),
+    reload: () => reopen(null, false),
+  });
+  state.expectation = above.expectation;
   const tools = createTools(stage, state, {
     edit: session.edit,
     select: (id) => actions.select(id),
@@ -227,12 +243,12 @@ function mountReview(element, { trigger, props, server, watch }) {
   }
 
   const actions = createActions({
-    state, session, chrome, tools, strip, cycle, viewChanged, render, remember, fit, openHelp,
-    submitClass, reloadPhoto: () => loadPhoto(state.doc),
+    state, session, chrome, tools, strip, cycle, above, viewChanged, render, remember, fit, openHelp,
+    submitClass, repaint, reloadPhoto: () => loadPhoto(state.doc),
   });
 
   bindControls({ root, state, chrome, actions, stage, signal, remember, render, repaint, submitClass });
-  bindKeys({ root, state, actions, tools, stage, part, ending, render });
+  bindKeys({ root, state, actions, tools, stage, ending, render });
   bindSize({ root, stage, state, scene, fit, repaint, signal, ending });
   window.addEventListener("beforeunload", (event) => {
     if (root.isConnected && session.outbox.edits().length) event.preventDefault();

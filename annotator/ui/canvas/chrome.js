@@ -160,6 +160,14 @@ function createChrome(root, state) {
       : "No classes yet. Type a name above and press Enter.");
     text("tags-note", doc.tags.length ? plural(doc.tags.length, "tag", "tags") + " on this photo" : "");
     renderNotes(part("notes"), doc.notes);
+    renderFindings(part("findings"), state);
+    const { findings = [], why = "" } = state.hasPhoto() ? state.doc : {};
+    // The finding itself says why, where it is still there.
+    const shownWhy = findings.some((one) => one.reason === why) ? "" : why;
+    show("findings-section", findings.length > 0 || shownWhy !== "");
+    show("why", shownWhy !== "");
+    text("why", shownWhy ? "Why now: " + shownWhy + "." : "");
+    show("findings-block", findings.length > 0);
     if (state.hasPhoto()) renderInstances(part("instances"), state);
     else part("instances").replaceChildren();
     renderInstanceTexts(doc);
@@ -175,6 +183,10 @@ function createChrome(root, state) {
     text("tally", words.join(" · "));
     show("threshold-row", doc.instances.some((one) => isOpen(one) && one.score !== null));
     text("threshold-value", state.minScore.toFixed(2));
+    const expected = state.expectation();
+    const hasRoom = state.findings().length === 0 && doc.counts !== undefined && doc.counts.todo > 0;
+    show("above-row", expected !== "" || hasRoom);
+    text("expected", expected);
     const below = doc.instances.filter((one) => isOpen(one) && !passes(one, state.minScore)).length;
     show("instances-empty", state.hasPhoto() && visible.length === 0);
     text("instances-empty", below
@@ -206,6 +218,7 @@ function createChrome(root, state) {
       });
     select.value = state.filter.cls === null ? "" : String(state.filter.cls);
     part("filter-status").value = state.filter.status;
+    part("order").value = state.filter.order;
   }
 
   function renderStatus() {

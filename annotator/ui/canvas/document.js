@@ -3,8 +3,11 @@
 
 const CURATED = ["accepted", "edited", "drawn"];
 const FILTERS = ["all", "todo", "done", "rejected", "empty"];
+const ORDERS = ["plain", "uncertainty", "disagreement", "suspicious"];
 // Meaning is never by colour alone: every status has its own glyph in the list and on the photo.
-const STATUS_GLYPHS = { proposed: "?", accepted: "✓", edited: "✎", rejected: "✕", drawn: "+" };
+const STATUS_GLYPHS = {
+  proposed: "?", accepted: "✓", edited: "✎", rejected: "✕", drawn: "+", missing: "! no label:",
+};
 
 /** Every shortcut once: the key handler, the titles and the help sheet all read this. */
 const SHORTCUTS = [
@@ -18,6 +21,8 @@ const SHORTCUTS = [
     text: "Another mask for the selection, best first" },
   { group: "Decide", action: "previous-mask", keys: ["Shift+G"],
     text: "Back, to the mask it began with" },
+  { group: "Decide", action: "confirm", keys: ["K"],
+    text: "The finding is wrong: it is right as it is" },
   { group: "Tools", action: "tool:select", keys: ["V"], text: "Select, move and resize" },
   { group: "Tools", action: "tool:box", keys: ["B"], text: "Draw a box, get its mask" },
   { group: "Tools", action: "tool:points", keys: ["P"],
@@ -31,7 +36,10 @@ const SHORTCUTS = [
   { group: "Go", action: "previous-photo", keys: ["←"], text: "Previous photo" },
   { group: "Go", action: "next-instance", keys: ["↓", "Tab"], text: "Next instance" },
   { group: "Go", action: "previous-instance", keys: ["↑", "Shift+Tab"], text: "Previous instance" },
+  { group: "Go", action: "next-finding", keys: ["S"],
+    text: "Next finding, here or on the next photo that has one" },
   { group: "Go", action: "cycle-filter", keys: ["T"], text: "Next status filter" },
+  { group: "Go", action: "cycle-order", keys: ["O"], text: "Next order of photos" },
   { group: "View", action: "tool:pan", keys: ["Space"], hold: true,
     text: "Hold and drag to pan (or middle button)" },
   { group: "View", action: "fit", keys: ["F", "0"], text: "Fit the photo" },
@@ -77,7 +85,8 @@ function applyPatch(doc, patch) {
   const known = new Set(doc.instances.map((one) => one.id));
   for (const one of changed.values()) if (!known.has(one.id)) instances.push(one);
   const next = { ...doc, instances };
-  for (const key of ["rev", "can_undo", "can_redo", "undo_label", "redo_label", "counts"]) {
+  const facts = ["rev", "can_undo", "can_redo", "undo_label", "redo_label", "counts", "findings"];
+  for (const key of facts) {
     if (patch[key] !== undefined) next[key] = patch[key];
   }
   return next;
@@ -102,6 +111,8 @@ function previewOp(doc, op) {
       return change((one) => ({ rle: op.rle, status: statusAfterEdit(one), ...op.preview }));
     case "clear_points":
       return change(() => ({ points: [] }));
+    case "confirm":
+      return { ...doc, findings: doc.findings.filter((one) => one.subject !== op.subject) };
     case "delete":
       return { ...doc, instances: doc.instances.filter((one) => one.id !== op.id) };
     case "accept_all":
@@ -158,6 +169,12 @@ function visibleInstances(doc, { minScore = 0, showRejected = false, recent = ne
     if (one.status === "rejected") return showRejected || recent.has(one.id);
     return !isOpen(one) || passes(one, minScore);
   });
+}
+
+/** The finding that a key is about: the one chosen, that of the selection, else the worst. */
+function focusedFinding(findings, { chosenFinding = null, selected = null } = {}) {
+  return findings.find((one) => one.subject === chosenFinding) ||
+    findings.find((one) => one.id !== null && one.id === selected) || findings[0] || null;
 }
 
 /** The next proposal after `id` in list order, wrapping; null where all are decided. */
@@ -220,6 +237,6 @@ if (typeof module !== "undefined") {
   module.exports = {
     CURATED, FILTERS, SHORTCUTS, STATUS_GLYPHS, actionForKey, applyPatch, previewOp,
     visibleInstances, nextOpen, neighbour, orderedClasses, tally, stripWindow, missingPages,
-    isOwnDrawing,
+    isOwnDrawing, focusedFinding,
   };
 }

@@ -142,6 +142,7 @@ function updateInstanceRow(row, one, state) {
   row.dataset.status = one.status;
   row.setAttribute("aria-selected", String(one.id === state.selected));
   row.setAttribute("aria-label", describeInstance(one, state));
+  row.dataset.flagged = String(state.isFlagged(one.id));
   status.textContent = STATUS_GLYPHS[one.status];
   status.title = one.status;
 }

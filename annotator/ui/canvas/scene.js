@@ -119,6 +119,7 @@ function createScene(canvas, state) {
     const waiting = paintMasks(order);
     screenTransform(context);
     for (const one of order) paintBox(one);
+    for (const one of state.findings()) if (one.box) paintMissing(one);
     for (const one of order) paintLabel(one, order.length);
     const selected = shown.find((one) => one.id === state.selected);
     if (selected) paintSelection(selected);
@@ -226,13 +227,30 @@ function createScene(canvas, state) {
     context.globalAlpha = 1;
   }
 
+  /** Where a detector sees what nobody marked. */
+  function paintMissing(finding) {
+    const rect = screenBox(finding.box);
+    context.setLineDash([2, 5]);
+    context.lineCap = "round";
+    for (const [width, colour] of [[4.5, "rgba(0,0,0,0.45)"], [2.5, css(classColour(finding.cls))]]) {
+      context.lineWidth = width;
+      context.strokeStyle = colour;
+      context.strokeRect(...rect);
+    }
+    context.setLineDash([]);
+    context.lineCap = "butt";
+    const mark = { ...finding, id: finding.subject, status: "missing", score: null };
+    paintLabel(mark, 0);
+  }
+
   function paintLabel(one, crowd) {
     const lit = one.id === state.selected || one.id === state.hovered;
     const [x, y, w] = screenBox(boxOf(one));
     // Names of many small things would hide the photo; the list names them all.
-    if (!lit && (w < 44 || crowd > 40)) return;
+    const flag = state.isFlagged(one.id) ? "! " : "";
+    if (!lit && !flag && (w < 44 || crowd > 40)) return;
     const score = one.score === null ? "" : "  " + one.score.toFixed(2);
-    const text = STATUS_GLYPHS[one.status] + " " + state.className(one.cls) + score;
+    const text = flag + STATUS_GLYPHS[one.status] + " " + state.className(one.cls) + score;
     context.font = LABEL_FONT;
     const [width, height] = [Math.ceil(context.measureText(text).width) + 12, 18];
     const left = clamp(x - 1, 2, Math.max(2, state.stage.w - width - 2));

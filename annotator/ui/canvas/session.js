@@ -56,13 +56,21 @@ function createSession(state, ask, view) {
     const keepsPlace = !moved && !op.filter;
     state.server = keepsPlace ? { ...full, nav: state.server.nav } : full;
     if (moved) {
-      Object.assign(state, { selected: null, hovered: null, recent: new Set() });
+      Object.assign(state,
+        { selected: null, hovered: null, chosenFinding: null, recent: new Set() });
     }
     refresh();
     // Also where proposals came in for a photo that is open already.
-    if (state.selected === null && op.read) state.selected = nextOpen(state.visible(), null);
+    if (state.selected === null && op.read) state.selected = firstToLookAt(full, op);
     if (moved) view.photoChanged(full);
     view.changed();
+  }
+
+  /** Who looks for what is suspicious begins there, everybody else with what is undecided. */
+  function firstToLookAt(full, op) {
+    const looks = op.flagged || state.filter.order === "suspicious";
+    const worst = looks && (full.findings || []).find((one) => one.id !== null);
+    return worst ? worst.id : nextOpen(state.visible(), null);
   }
 
   function answered(op, answer) {
@@ -157,10 +165,10 @@ function createSession(state, ask, view) {
     view.changed();
   }
 
-  /** Open a photo by id, or with null where the person stopped. */
-  function open(photo, after) {
+  /** Open a photo by id, or with null where the person stopped; `renew` works the order out anew. */
+  function open(photo, after, renew = false) {
     state.navigating = true;
-    read({ op: "open", photo, filter: state.filter, after });
+    read({ op: "open", photo, filter: state.filter, after, renew });
   }
 
   /** Send an edit of the photo shown; it is visible before the server answers. */
@@ -176,13 +184,15 @@ function createSession(state, ask, view) {
     outbox,
     open,
     edit,
-    step(dir) {
+    step(dir, flagged = false) {
       state.navigating = true;
-      read({ op: "step", dir, filter: state.filter });
+      read({ op: "step", dir, flagged, filter: state.filter });
     },
     /** A page of the film strip; outside the outbox, because it waits for no edit. */
     list: (offset, limit) =>
       ask(wire(operation({ op: "list", filter: state.filter, offset, limit }))),
+    /** A question or an order about the whole project, outside the outbox. */
+    ask: (op, fields = {}) => ask(wire(operation({ op, ...fields }))),
     /** Other masks for an instance; a question that changes nothing. */
     others: (id) => ask(wire(operation({ op: "alternatives", id }))),
     tab,

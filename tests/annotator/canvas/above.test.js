@@ -1,0 +1,66 @@
+// What one's decisions tell of a score, and which finding a key is about.
+const test = require("node:test");
+const assert = require("node:assert");
+const { readFileSync } = require("node:fs");
+const path = require("node:path");
+const { SOURCES } = require("./sources.js");
+
+const joined = ["session.js", "above.js", "document.js"]
+  .map((name) => readFileSync(path.join(SOURCES, name), "utf8").split("if (typeof module")[0])
+  .join("\n");
+const { shareAt, expectationText, previewText, focusedFinding, applyPatch, previewOp } =
+  new Function(joined +
+    "\nreturn { shareAt, expectationText, previewText, focusedFinding, applyPatch, previewOp };")();
+
+const KNOTS = [[0.2, 0.1, 0, 0.3], [0.4, 0.1, 0, 0.3], [0.6, 0.9, 0.8, 1]];
+
+test("a curve is flat outside of its knots and straight between them", () => {
+  assert.deepEqual(shareAt(KNOTS, 0), [0.1, 0, 0.3]);
+  assert.deepEqual(shareAt(KNOTS, 0.3), [0.1, 0, 0.3]);
+  assert.deepEqual(shareAt(KNOTS, 0.5).map((one) => Math.round(100 * one)), [50, 40, 65]);
+  assert.deepEqual(shareAt(KNOTS, 1), [0.9, 0.8, 1]);
+});
+
+test("a class too seldom decided borrows from all classes and says so", () => {
+  const answer = {
+    too_few: 20,
+    curves: [
+      { cls: null, source: "classical", decided: 63, knots: KNOTS },
+      { cls: 1, source: "classical", decided: 40, knots: KNOTS },
+      { cls: 2, source: "classical", decided: 5, knots: null },
+      { cls: null, source: "new", decided: 3, knots: null },
+    ],
+  };
+  const text = (fields) => expectationText(answer, { cls: 1, maker: "classical", ...fields }, 1, "cat");
+  assert.equal(text({}), "At 1.00, 90 % of “cat” were right (80 % to 100 %, 40 decided).");
+  assert.match(text({ cls: 2 }), /90 % of all classes were right .*63 decided/);
+  assert.match(text({ maker: "new" }), /^Too few to tell .* 3 of at least 20 decided/);
+  assert.match(text({ maker: "never seen" }), /^Too few to tell .* 0 of/);
+});
+
+test("a preview says how many, where, and what to expect", () => {
+  const expected = { right: 0.7, low: 0.6, high: 0.8 };
+  assert.equal(previewText({ objects: 0 }), "Nothing undecided has such a score.");
+  assert.match(previewText({ objects: 1, photos: 1, known: 0, expected: null }),
+    /^1 object on 1 photo. Too few were decided/);
+  assert.match(previewText({ objects: 5, photos: 2, known: 3, expected }),
+    /70 % of them are right \(60 % to 80 %\)\. 2 are of a kind too seldom decided/);
+});
+
+test("a key is about the finding chosen, else that of the selection, else the worst", () => {
+  const found = [{ subject: "object 1", id: 1 }, { subject: "tag 3", id: null },
+    { subject: "object 2", id: 2 }];
+  assert.equal(focusedFinding([], {}), null);
+  assert.equal(focusedFinding(found, {}).subject, "object 1");
+  assert.equal(focusedFinding(found, { selected: 2 }).subject, "object 2");
+  assert.equal(focusedFinding(found, { selected: 2, chosenFinding: "tag 3" }).subject, "tag 3");
+  assert.equal(focusedFinding(found, { chosenFinding: "gone" }).subject, "object 1");
+});
+
+test("a confirmed finding is gone at once, and the server has the last word", () => {
+  const doc = { instances: [], findings: [{ subject: "object 1" }, { subject: "tag 3" }] };
+  const now = previewOp(doc, { op: "confirm", subject: "object 1" });
+  assert.deepEqual(now.findings, [{ subject: "tag 3" }]);
+  assert.deepEqual(applyPatch(doc, { findings: [] }).findings, []);
+  assert.equal(applyPatch(doc, {}).findings, doc.findings);
+});
