@@ -17,6 +17,7 @@ from benchmarks.noise.judged import Gain, gain
 from benchmarks.noise.orders import (
     DROP_SHARE,
     LATE_LOSS,
+    LEAST_LOSS,
     OF_CLASS,
     PLAIN_LOSS,
     PRODUCT,
@@ -36,6 +37,7 @@ from benchmarks.noise.photo_sets import (
 from benchmarks.noise.plan import (
     CLEAN,
     DROP,
+    LONG,
     MAIN,
     NO_DROP,
     OWN_PARTS,
@@ -272,6 +274,7 @@ def test_each_order_puts_first_what_its_signal_says() -> None:
     assert all(sorted(order) == [1, 2, 3, 4, 5, 6] for order in orders.values())
     assert orders[PLAIN_LOSS][0] == 1
     assert orders[LATE_LOSS][:2] == [2, 5]
+    assert orders[LEAST_LOSS] == [2, 4, 5, 1, 3, 6]
     assert orders[OF_CLASS][0] == 4
     assert orders[DROP_SHARE][:2] == [4, 2]
     assert orders[PRODUCT][0] == 4
@@ -319,7 +322,7 @@ def test_rois_are_sorted_by_the_error_that_they_lie_on(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------- all of it
 
 
-@pytest.mark.parametrize("way", [*MAIN, *THRESHOLDS], ids=lambda way: way.folder)
+@pytest.mark.parametrize("way", [*MAIN, *THRESHOLDS, *LONG], ids=lambda way: way.folder)
 def test_a_way_asks_only_for_options_that_exist(way: Way) -> None:
     settings = detector_settings_for(
         "fasterrcnn",
@@ -335,7 +338,7 @@ def test_a_way_asks_only_for_options_that_exist(way: Way) -> None:
 
 
 def test_all_ways_differ_and_only_one_has_clean_labels() -> None:
-    ways = (*MAIN, *THRESHOLDS)
+    ways = (*MAIN, *THRESHOLDS, *LONG)
     assert len({way.folder for way in ways}) == len({way.name for way in ways}) == len(ways)
     assert [way for way in ways if not way.has_errors] == [CLEAN]
     thresholds = [recipe_of(QUICK, way) for way in ways]
@@ -348,6 +351,7 @@ def test_the_bench_trains_once_and_tells_of_every_way(tmp_path: Path) -> None:
     assert set(results.scores) == {way.name for way in MAIN}
     assert set(results.gains) == {DROP.name, CLEAN.name}
     assert set(results.suspicions) == {DROP.name, NO_DROP.name}
+    assert set(results.losses) == {DROP.name, NO_DROP.name}
     assert "71.8" in text  # the paper's, beside ours
     assert "later half" in text
     models = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}

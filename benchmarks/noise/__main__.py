@@ -1,6 +1,6 @@
 """WeakSAM's tables 5 and 9 on made-up photos whose errors are known: a folder in, tables out.
 
-    python -m benchmarks.noise OUT_FOLDER [--json FILE] [--thresholds] [--quick]
+    python -m benchmarks.noise OUT_FOLDER [--json FILE] [--thresholds] [--long] [--quick]
 
 Trains small detectors on clean labels and on labels with planted errors, with and without RoI drop,
 by each seed, and measures AP50 and how soon the queue of suspicious labels finds the errors. A
@@ -33,8 +33,10 @@ from benchmarks.noise.photo_sets import (
 )
 from benchmarks.noise.plan import (
     DROP,
+    LONG,
     MAIN,
     NO_DROP,
+    NO_DROP_LONG,
     OWN_PARTS,
     QUICK,
     STARTING_PARTS,
@@ -66,12 +68,13 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for photos, detectors and tables")
     parser.add_argument("--json", type=Path, help="where the numbers are written as well")
     parser.add_argument("--thresholds", action="store_true", help="other thresholds of drop, too")
+    parser.add_argument("--long", action="store_true", help="trainings three times as long, too")
     parser.add_argument("--quick", action="store_true", help="tiny, in a minute; means nothing")
     given = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     budget = QUICK if given.quick else Budget()
-    ways = (*MAIN, *THRESHOLDS) if given.thresholds else MAIN
+    ways = (*MAIN, *(THRESHOLDS if given.thresholds else ()), *(LONG if given.long else ()))
     try:
         results = bench(given.out, budget, ways=ways)
     except AnnotatorError as error:
@@ -113,17 +116,25 @@ def bench(out: Path, budget: Budget, *, ways: Sequence[Way] = MAIN) -> Results:
         seconds={name: fmean(map(seconds_of, runs[name].values())) for name in runs},
         scores={name: scored(by_seed) for name, by_seed in found.items()},
         gains={
-            way.name: gain(found[NO_DROP.name], found[way.name])
+            way.name: gain(found[way.against], found[way.name])
             for way in ways
-            if way is not NO_DROP
+            if way.recipe["drop"] or not way.has_errors
         },
         dropped={
             way.name: _mean(map(dropped_shares, runs[way.name].values()))
             for way in ways
             if way.recipe["drop"]
         },
-        suspicions={way.name: suspicions(runs[way.name], photos) for way in (DROP, NO_DROP)},
-        losses=_losses(runs[NO_DROP.name], photos),
+        suspicions={
+            way.name: suspicions(runs[way.name], photos)
+            for way in ways
+            if way in (NO_DROP, DROP, *LONG)
+        },
+        losses={
+            way.name: _losses(runs[way.name], photos)
+            for way in ways
+            if way in (NO_DROP, DROP, NO_DROP_LONG)
+        },
     )
     write_whole(out / "tables.md", report(results))
     return results

@@ -16,13 +16,14 @@ import numpy as np
 from annotator.ranking import Record, rank_suspicious, read_records
 
 Order = Sequence[int]  # ids of labels, the most suspicious first
-Suspicions = Mapping[int, float]  # id -> how suspicious
+Badness = Mapping[int, float]  # id -> how suspicious
 
 INSPECTED = (0.1, 0.2, 0.3)
 """Shares of all labels after which recall is told."""
 
 RANDOM, PLAIN_LOSS, LATE_LOSS = "random", "loss, mean of all epochs", "loss, later half"
 DROP_SHARE, PRODUCT = "drop share", "the product's"
+LEAST_LOSS = "loss, least of all epochs"
 OF_CLASS = "loss, later half, in units of its class"
 DRAWS = 200  # of the random order
 NEXT_TO_NOTHING = 1e-6
@@ -86,6 +87,7 @@ def orders_of(content: Any, *, class_of: Mapping[int, str]) -> dict[str, Order]:
     return {
         PLAIN_LOSS: most_first({n: fmean(one.loss.values()) for n, one in records.items()}),
         LATE_LOSS: most_first(late),
+        LEAST_LOSS: most_first({n: min(one.loss.values()) for n, one in records.items()}),
         OF_CLASS: most_first(in_units_of_class(late, class_of)),
         DROP_SHARE: most_first({number: one.dropped for number, one in records.items()}),
         PRODUCT: [number for number, _, _ in rank_suspicious(content)],
@@ -98,7 +100,7 @@ def late_loss(record: Record) -> float:
     return fmean(record.loss[epoch] for epoch in epochs[len(epochs) // 2 :])
 
 
-def in_units_of_class(losses: Suspicions, class_of: Mapping[int, str]) -> dict[int, float]:
+def in_units_of_class(losses: Badness, class_of: Mapping[int, str]) -> dict[int, float]:
     """Each loss over the median loss of its class: what is hard for all is no error."""
     by_class: dict[str, list[float]] = {}
     for number, loss in losses.items():
@@ -107,6 +109,6 @@ def in_units_of_class(losses: Suspicions, class_of: Mapping[int, str]) -> dict[i
     return {number: loss / usual[class_of[number]] for number, loss in losses.items()}
 
 
-def most_first(suspicions: Suspicions) -> list[int]:
+def most_first(badness: Badness) -> list[int]:
     """The ids, the most suspicious first."""
-    return sorted(suspicions, key=lambda number: (-suspicions[number], number))
+    return sorted(badness, key=lambda number: (-badness[number], number))

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.noise.judged import Gain, Scored
 from benchmarks.noise.orders import INSPECTED
+from benchmarks.noise.plan import LONG_EPOCHS
 from benchmarks.noise.suspicions import Suspicions
 from benchmarks.noise.why import TAU_CLS, TAU_REG, Losses
 
@@ -38,7 +39,7 @@ class Results:
     gains: Mapping[str, Gain]  # over the training without drop on the same labels
     dropped: Mapping[str, Mapping[str, float]]  # shares of RoIs, "fg" and "bg"
     suspicions: Mapping[str, Suspicions]  # by training
-    losses: Mapping[str, Losses]  # of RoIs at the end, by kind
+    losses: Mapping[str, Mapping[str, Losses]]  # training -> kind of RoI, at the end
 
 
 def report(results: Results) -> str:
@@ -55,17 +56,17 @@ def report(results: Results) -> str:
 
 
 def _about(results: Results) -> str:
-    budget = results.budget
+    budget, side = results.budget, results.budget["photo_size"]
     wrong = ", ".join(f"{count:.0f} {kind}" for kind, count in results.planted.items())
     return f"""\
 # Detectors on labels with planted errors
 
-`make bench-noise`, or `python -m benchmarks.noise OUT_FOLDER --thresholds`: {budget["photos"]:,}
-made-up photos of {budget["photo_size"]} x {budget["photo_size"]} pixels with up to
-{budget["objects"]} objects of {budget["classes"]} classes; {budget["training_photos"]} train,
-{results.photos} judge by their clean truth. Of {results.labels} labels that train
-{100 * budget["share"]:.0f} % are wrong: {wrong}. Each row is {len(budget["seeds"])} trainings of
-{budget["epochs"]} epochs; the seed decides errors, weights and order. Points of AP."""
+`make bench-noise`, or `python -m benchmarks.noise OUT_FOLDER --thresholds --long`:
+{budget["photos"]:,} made-up photos of {side} x {side} pixels with up to {budget["objects"]}
+objects of {budget["classes"]} classes; {budget["training_photos"]} train, {results.photos} judge
+by their clean truth. Of {results.labels} labels that train {100 * budget["share"]:.0f} % are wrong:
+{wrong}. A training has {budget["epochs"]} epochs, a long
+one {LONG_EPOCHS}; the seed decides errors, weights and order."""
 
 
 def _scores(results: Results) -> str:
@@ -114,56 +115,54 @@ def _queue(results: Results) -> str:
 
 
 def _by_kind(results: Results) -> str:
-    training, suspicions = next(iter(results.suspicions.items()))
-    kinds = list(next(iter(suspicions.by_kind.values())))
-    head = ("Order", *(f"{kind}: {what}" for kind in kinds for what in ("recall at 20 %", "AP")))
+    kinds = list(next(iter(next(iter(results.suspicions.values())).by_kind.values())))
+    head = (
+        *("Training", "Order"),
+        *(f"{kind}, {what}" for kind in kinds for what in ("recall at 20 %", "average precision")),
+    )
     rows = [
         (
-            order,
+            *(training, order),
             *(
                 _percent(value)
                 for kind in kinds
                 for value in (found[kind].recall[1], found[kind].average_precision)
             ),
         )
-        for order, found in suspicions.by_kind.items()
+        for training, one in results.suspicions.items()
+        for order, found in one.by_kind.items()
     ]
-    return _markdown(f"The same by kind of error: {training}", head, rows)
+    return _markdown("The same for each kind of error, as if it was the only one", head, rows)
 
 
 def _records(results: Results) -> str:
-    epochs = results.budget["epochs"]
-    head = (
-        *("Training", "Label", "RoIs dropped"),
-        *(f"loss, epoch {epoch}" for epoch in range(1, epochs + 1)),
-    )
+    head = ("Training", "Label", "RoIs dropped", "median loss, epoch by epoch")
     rows = [
-        (training, kind, _percent(values[0]), *(f"{value:.2f}" for value in values[1:]))
+        (training, kind, _percent(values[0]), ", ".join(f"{value:.1f}" for value in values[1:]))
         for training, one in results.suspicions.items()
         for kind, values in one.noted.items()
     ]
-    return _markdown("What a training notes of a label: drop share, median loss", head, rows)
+    return _markdown("What a training notes of a label", head, rows)
 
 
 def _losses(results: Results) -> str:
     head = (
-        *("RoIs", "how many", "class loss, median", "90 %"),
+        *("Training", "RoIs", "how many", "class loss, median"),
         *(f"above {tau:g}" for tau in TAU_CLS),
-        *("box loss, median", "90 %", *(f"above {tau:g}" for tau in TAU_REG), "dropped at 4 / 1"),
+        *("box loss, median", *(f"above {tau:g}" for tau in TAU_REG), "over 4 / 1"),
     )
     rows = [
         (
-            kind,
-            f"{one.rois:,}",
-            *(f"{value:.2f}" for value in one.classification),
+            *(training, kind, f"{one.rois:,}", f"{one.classification[0]:.2f}"),
             *map(_percent, one.over_class),
-            *(f"{value:.2f}" for value in one.box),
+            f"{one.box[0]:.2f}",
             *map(_percent, one.over_box),
             _percent(one.dropped),
         )
-        for kind, one in results.losses.items()
+        for training, kinds in results.losses.items()
+        for kind, one in kinds.items()
     ]
-    return _markdown("Losses of RoIs after the training without drop", head, rows)
+    return _markdown("Losses of RoIs after the training", head, rows)
 
 
 def _with_spread(values: Sequence[float]) -> str:

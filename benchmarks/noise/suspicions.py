@@ -11,6 +11,7 @@ from annotator.ranking import Record, read_records
 from benchmarks.noise.orders import (
     RANDOM,
     Found,
+    Order,
     mean_found,
     measured,
     orders_of,
@@ -67,14 +68,17 @@ def _of_run(run: Path, photos: Path, seed: int) -> Suspicions:
             **{name: measured(order, kind_of) for name, order in orders.items()},
         },
         by_kind={
-            name: {
-                kind: measured(order, [n for n, one in kind_of.items() if one == kind])
-                for kind in kinds
-            }
+            name: {kind: _alone(order, kind_of, kind) for kind in kinds}
             for name, order in orders.items()
         },
         noted=_noted(read_records(content), kind_of),
     )
+
+
+def _alone(order: Order, kind_of: Mapping[int, str], kind: str) -> Found:
+    """As if this kind of error was the only one: labels with another are passed over."""
+    kept = [number for number in order if kind_of.get(number, kind) == kind]
+    return measured(kept, [number for number in kept if number in kind_of])
 
 
 def _classes(data: Path) -> dict[int, str]:
