@@ -120,6 +120,8 @@ def _facts(training: Training) -> list[str]:
     facts = [f"step {training.step} of {training.steps}"]
     if training.epoch is not None and training.epochs is not None:
         facts.append(f"epoch {training.epoch} of {training.epochs}")
+    if training.status == DONE and training.step < training.steps:
+        facts.append("ended early, as it got no better")
     if training.is_active and training.seconds_a_step is not None:
         facts.append(f"{training.seconds_a_step:.2g} s a step")
     if training.seconds_left is not None:
