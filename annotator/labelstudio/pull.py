@@ -81,9 +81,11 @@ def pull(
         photos = {photo.id: photo for photo in view.photos()}
     with journal_of(project, remote, target, key=key, title=choices.title) as journal:
         waiting = _changed_tasks(remote, target.id, journal, photos, key, report)
-        for done, (task, photo) in enumerate(waiting):
+        on_progress("reading", 0, len(waiting))
+        for done, whole in enumerate(remote.whole_tasks(target.id, list(waiting)), start=1):
+            task, photo = waiting[int(whole["id"])]
+            _take(project, whole["annotations"], task, photo, journal, choices, report)
             on_progress("reading", done, len(waiting))
-            _take(project, remote, task, photo, journal, choices, report)
         on_progress("reading", len(waiting), len(waiting))
     return report
 
@@ -95,8 +97,8 @@ def _changed_tasks(
     photos: Mapping[int, Photo],
     key: str,
     report: PullReport,
-) -> list[tuple[RemoteTask, Photo]]:
-    """Those with annotations that the last pull has not seen as they are."""
+) -> dict[int, tuple[RemoteTask, Photo]]:
+    """Those with annotations that the last pull has not seen as they are, by their ids there."""
     tasks: dict[int, RemoteTask] = {}
     for task in remote.tasks(number):
         image_id = contents.image_id_of(key, task.ext_id)
@@ -107,16 +109,16 @@ def _changed_tasks(
     report.tasks = len(tasks)
     report.skipped = sum(task.skipped > 0 for task in tasks.values())
     report.drafts = sum(task.has_draft for task in tasks.values())
-    return [
-        (task, photos[image_id])
+    return {
+        task.id: (task, photos[image_id])
         for image_id, task in tasks.items()
         if task.annotations and task.updated_at != journal.get(image_id).seen_at
-    ]
+    }
 
 
 def _take(
     project: Project,
-    remote: Remote,
+    annotations: Sequence[Mapping[str, Any]],
     task: RemoteTask,
     photo: Photo,
     journal: SyncJournal,
@@ -127,7 +129,7 @@ def _take(
     report.read += 1
     fresh = [
         one
-        for one in remote.task(task.id)["annotations"]
+        for one in annotations
         if not one.get("was_cancelled") and digest(one["result"]) not in _known(entry)
     ]
     if not fresh:
