@@ -88,7 +88,9 @@ def without_loop(
     project = make_project(folder, photos)
     session = session_on(project)
     try:
-        proposing = 0.0 if proposer is None else propose(project, proposer)
+        proposing = 0.0
+        if proposer is not None:
+            proposing = propose(project, proposer, range(len(photos)))
         done = tuple(
             review(session, habits, photos, which) for which in in_rounds(len(photos), rounds)
         )
@@ -107,19 +109,19 @@ def with_loop(
     options: LoopOptions,
     tell: Tell,
 ) -> ModeRecord:
-    """Round by round, with a detector trained after each that proposes where it is better."""
+    """Round by round: proposals by what is in use, review, a training that may change that."""
     project = make_project(folder, photos)
     session = session_on(project)
     try:
         loop = Loop(project, photos, habits, options)
-        proposing = propose(project, loop.in_use)
+        proposing = 0.0
         done: list[tuple[PhotoRecord, ...]] = []
         for which in in_rounds(len(photos), rounds):
+            proposing += propose(project, loop.in_use, which)
             done.append(review(session, habits, photos, which))
             if which.stop < len(photos):
-                tell(f"{LOOP}: training after {which.stop} photos")
-                if loop.after_round(which.stop, [photo for part in done for photo in part]):
-                    proposing += propose(project, loop.in_use)
+                tell(f"training after {which.stop} photos")
+                loop.after_round(which.stop, [photo for part in done for photo in part])
         project.check_journal()
     finally:
         close(session, project)

@@ -55,16 +55,11 @@ def make_project(folder: Path, photos: Sequence[TruePhoto]) -> Project:
     return project
 
 
-def propose(project: Project, proposer: Proposer) -> float:
-    """Proposals for every photo that has something undecided or nothing yet.
-
-    Returns the seconds of the processor that the run took.
-    """
+def propose(project: Project, proposer: Proposer, which: range) -> float:
+    """Proposals for photos number ``which``; the seconds of the processor that the run took."""
     options = proposer.all_options(project)
+    photos = [FIRST_ID + at for at in which]
     with project.write() as transaction:
-        photos = runs.select_photos(
-            transaction, pipeline=proposer.pipeline, options=options, again=True
-        )
         number = runs.start(transaction, pipeline=proposer.pipeline, options=options, photos=photos)
     started = time.process_time()
     run = suggest.work_on(project, number)

@@ -19,7 +19,7 @@ from annotator.training_options import DetectorTrainingOptions
 from benchmarks.effort.expected import expected_actions, mean_of_mending
 from benchmarks.effort.person import Habits, PhotoRecord
 from benchmarks.effort.projects import FIRST_ID, Proposer
-from benchmarks.effort.truth import TrueObject, TruePhoto
+from benchmarks.effort.truth import TrueObject, TruePhoto, has_masks
 from engine import photos as photo_files
 from engine import pipelines
 from engine.detectors.predictor import Detector
@@ -62,8 +62,8 @@ class Loop:
     seconds: float = 0.0  # of training and judging
     notes: list[dict[str, Any]] = field(default_factory=list)
 
-    def after_round(self, reviewed: int, done: Sequence[PhotoRecord]) -> bool:
-        """Train on what is decided, judge, and say whether what proposes has changed.
+    def after_round(self, reviewed: int, done: Sequence[PhotoRecord]) -> None:
+        """Train on what is decided, judge, and perhaps change what proposes.
 
         ``reviewed`` photos from the first on are done; ``done`` is what they took.
         """
@@ -91,7 +91,6 @@ class Loop:
         taken = time.perf_counter() - started
         self.seconds += taken
         self.notes.append({**note, "seconds": round(taken, 1)})
-        return is_better
 
     def _trained(self) -> tuple[str, dict[str, Any]]:
         """The name of a new model, and what it learned from; JobError where training failed."""
@@ -135,6 +134,8 @@ class Loop:
         """Of proposers that differ in `min_score` alone, the one that costs least."""
         lowest = proposers[0]
         options = pipeline_options.located(self.project, lowest.all_options(self.project))
+        if lowest.pipeline == "detector" and not has_masks(self.photos):
+            options["masks"] = "none"  # only boxes are compared, and masks take most of the time
         suggest = pipelines.build(lowest.pipeline, options).suggest
         seen = [
             (objects, suggest(load(self.photos[at]), tags=self.photos[at].tags).instances)
@@ -174,8 +175,9 @@ class Loop:
 
 def _decided(instance: Instance, photo: TruePhoto) -> TrueObject:
     """As the person left it; with its mask where masks are what counts."""
-    has_masks = any(one.mask is not None for one in photo.objects)
-    mask = rle_to_mask(instance.rle) if has_masks and instance.rle is not None else None
+    mask = None
+    if has_masks([photo]) and instance.rle is not None:
+        mask = rle_to_mask(instance.rle)
     return TrueObject(str(instance.category), instance.box, mask)
 
 
