@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,22 @@ def progress_bar(*, quiet: bool = False) -> Progress:
     console = Console(stderr=True)
     is_hidden = quiet or not console.is_terminal
     return Progress(*columns, TimeRemainingColumn(), console=console, disable=is_hidden)
+
+
+@contextmanager
+def steps_bar(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """`progress_bar` for work of several steps: tell it which one, how far, and of how much."""
+    with progress_bar(quiet=quiet) as progress:
+        task, current = progress.add_task("", total=None), ""
+
+        def show(what: str, done: int, total: int) -> None:
+            nonlocal current
+            if what != current:  # with a clock of its own
+                progress.reset(task, description=what, total=total)
+                current = what
+            progress.update(task, completed=done, total=total)
+
+        yield show
 
 
 def first(lines: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator import exporting, importing, intake
-from annotator.answers import answer, first, opened, progress_bar
+from annotator.answers import answer, first, opened, progress_bar, steps_bar
 from annotator.commands import actor
 from annotator.labelstudio import flags
 from engine.errors import FormatError, OptionError
@@ -115,7 +115,8 @@ def run_export(arguments: argparse.Namespace) -> bool:
     if planned.losses and not arguments.json:
         # Before anything is written, so that it can still be stopped.
         sys.stderr.write("".join(f"{loss}\n" for loss in planned.losses))
-    report = exporting.write(planned, arguments.out)
+    with steps_bar(quiet=arguments.json or arguments.quiet) as show:
+        report = exporting.write(planned, arguments.out, on_progress=show)
     answer(arguments, report.as_dict(), report.summary())
     if not report.verified.ok:
         raise FormatError(

@@ -22,6 +22,7 @@ from engine.types import CURATED, Status
 from exports.choices import Choices, Selection, select
 from exports.contents import Loss
 from exports.formats import About, Writer, formats_to_write
+from exports.progress import OnProgress, silent
 from exports.verify import VerifyReport
 from exports.whole_files import write_whole
 
@@ -159,16 +160,18 @@ def plan(
     )
 
 
-def write(planned: Plan, path: Path) -> ExportReport:
+def write(planned: Plan, path: Path, *, on_progress: OnProgress = silent) -> ExportReport:
     """Write the file or folder, read it back and compare; the report stands beside it.
+
+    ``on_progress`` hears of each step by its name, counted in photos or in objects.
 
     FormatError where it cannot be written. What reading back finds wrong stands in the report.
     """
     if not path.parent.is_dir():
         raise FormatError(f"cannot write {str(path)!r}: there is no folder {path.parent}")
     writer = writer_of(planned.format)
-    writer.write(path, planned.selection, planned.about, planned.options)
-    verified = writer.verify(path, planned.selection, planned.options)
+    writer.write(path, planned.selection, planned.about, planned.options, on_progress)
+    verified = writer.verify(path, planned.selection, planned.options, on_progress)
     report = ExportReport(path=path, plan=planned, verified=verified)
     write_whole(report.report_path, json.dumps(report.as_dict(), ensure_ascii=False, indent=1))
     return report

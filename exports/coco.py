@@ -19,6 +19,7 @@ from engine.errors import FormatError
 from engine.types import CURATED, Instance, LabeledImage, Source, Status
 from exports.coco_annotations import Annotation, annotation_entry, instance_of
 from exports.photo_names import KnownPhotos, size_of
+from exports.progress import WRITING, OnProgress, counted, silent
 from exports.whole_files import write_whole
 
 _Kind = TypeVar("_Kind", int, str)
@@ -44,6 +45,7 @@ def write_coco(
     statuses: Iterable[Status] = CURATED,
     more_info: Mapping[str, Any] | None = None,
     more_of: Callable[[LabeledImage], Mapping[str, Any]] = lambda image: {},
+    on_progress: OnProgress = silent,
 ) -> None:
     """Write all images, and of their instances those with one of the statuses.
 
@@ -55,6 +57,7 @@ def write_coco(
     images = list(images)
     _check_images(images)
     ids_of = _checked_categories(categories)
+    annotations = chosen(images, statuses=statuses)
     info = {
         "description": description,
         "url": "",
@@ -67,7 +70,8 @@ def write_coco(
         "licenses": [{"id": 1, "name": "unknown", "url": ""}],
         "images": ({**_image_entry(image), **more_of(image)} for image in images),
         "annotations": (
-            annotation_entry(annotation, ids_of) for annotation in chosen(images, statuses=statuses)
+            annotation_entry(one, ids_of)
+            for one in counted(WRITING, annotations, len(annotations), on_progress)
         ),
         "categories": [
             {"id": int(number), "name": name, "supercategory": ""} for number, name in categories

@@ -33,6 +33,7 @@ from exports import (
 from exports.choices import Selection
 from exports.contents import Held, Losses, Reading, tags_of
 from exports.photo_names import KnownPhotos
+from exports.progress import WRITING, OnProgress, counted
 from exports.verify import VerifyReport, broken, compare
 
 
@@ -51,11 +52,11 @@ class About:
 
 @dataclass(frozen=True, kw_only=True)
 class Writer:
-    """How a format is written; each function gets the options of the format last."""
+    """How a format is written; each function gets the options of the format."""
 
     hold: Callable[[Selection, Any], Held]
-    write: Callable[[Path, Selection, About, Any], None]  # of what `hold` left
-    verify: Callable[[Path, Selection, Any], VerifyReport]
+    write: Callable[[Path, Selection, About, Any, OnProgress], None]  # of what `hold` left
+    verify: Callable[[Path, Selection, Any, OnProgress], VerifyReport]
     ending: str = ""  # of the file; empty where the format is a folder
 
 
@@ -78,7 +79,9 @@ def _hold_all(selection: Selection, _options: NoOptions) -> Held:
     return Held(selection.images, ())
 
 
-def _write_coco(path: Path, selection: Selection, about: About, _options: NoOptions) -> None:
+def _write_coco(
+    path: Path, selection: Selection, about: About, _options: NoOptions, on_progress: OnProgress
+) -> None:
     coco.write_coco(
         path,
         selection.images,
@@ -86,12 +89,20 @@ def _write_coco(path: Path, selection: Selection, about: About, _options: NoOpti
         description=about.description,
         date_created=about.date_created,
         statuses=_every_status(selection),
+        on_progress=on_progress,
     )
 
 
-def _verify_coco(path: Path, selection: Selection, _options: NoOptions) -> VerifyReport:
+def _verify_coco(
+    path: Path, selection: Selection, _options: NoOptions, on_progress: OnProgress
+) -> VerifyReport:
     try:
-        return verify_coco.verify_coco(path, selection.images, statuses=_every_status(selection))
+        return verify_coco.verify_coco(
+            path,
+            selection.images,
+            statuses=_every_status(selection),
+            on_progress=on_progress,
+        )
     except FormatError as error:
         return broken("pycocotools", error)
 
@@ -110,47 +121,66 @@ def _read_coco(path: Path, photos: KnownPhotos | None, _options: NoOptions) -> R
 
 
 def _compared(
-    selection: Selection, reader: str, look: Callable[[], read_back.SeenOn]
+    selection: Selection,
+    reader: str,
+    look: Callable[[], read_back.SeenOn],
+    on_progress: OnProgress,
 ) -> VerifyReport:
     """What `look` finds against what was meant; files that cannot be read back are a problem."""
     try:
-        return compare(selection.images, look(), reader=reader)
+        return compare(selection.images, look(), reader=reader, on_progress=on_progress)
     except FormatError as error:
         return broken(reader, error)
     except (OSError, ValueError, LookupError, TypeError, SyntaxError) as error:
         return broken(reader, FormatError(f"it cannot be read back ({error!r})"))
 
 
-def _verify_voc(path: Path, selection: Selection, options: voc.VocOptions) -> VerifyReport:
+def _verify_voc(
+    path: Path, selection: Selection, options: voc.VocOptions, on_progress: OnProgress
+) -> VerifyReport:
     first = 1.0 if options.corners == "inclusive" else 0.0
     return _compared(
         selection,
         "XML, element by element",
-        lambda: read_back.seen_in_voc(path, selection.images, first=first),
+        lambda: read_back.seen_in_voc(path, selection.images, first=first, on_progress=on_progress),
+        on_progress,
     )
 
 
-def _verify_yolo(path: Path, selection: Selection, _options: NoOptions) -> VerifyReport:
+def _verify_yolo(
+    path: Path, selection: Selection, _options: NoOptions, on_progress: OnProgress
+) -> VerifyReport:
     return _compared(
         selection,
         "text and pycocotools",
-        lambda: read_back.seen_in_yolo(path, selection.images),
+        lambda: read_back.seen_in_yolo(path, selection.images, on_progress=on_progress),
+        on_progress,
     )
 
 
-def _verify_png(path: Path, selection: Selection, _options: NoOptions) -> VerifyReport:
+def _verify_png(
+    path: Path, selection: Selection, _options: NoOptions, on_progress: OnProgress
+) -> VerifyReport:
     return _compared(
         selection,
         "Pillow",
-        lambda: read_back.seen_in_png(path, selection.images, selection.classes),
+        lambda: read_back.seen_in_png(
+            path, selection.images, selection.classes, on_progress=on_progress
+        ),
+        on_progress,
     )
 
 
-def _verify_label_studio(path: Path, selection: Selection, _options: Any) -> VerifyReport:
+def _verify_label_studio(
+    path: Path, selection: Selection, _options: Any, on_progress: OnProgress
+) -> VerifyReport:
     return _compared(
         selection,
         "label-studio-sdk",
-        lambda: label_studio_check.seen_in_label_studio(path),
+        lambda: label_studio_check.seen_in_label_studio(
+            path, total=len(selection.images), on_progress=on_progress
+        ),
+        on_progress,
     )
 
 
@@ -169,15 +199,21 @@ def _hold_tags(selection: Selection, _options: NoOptions) -> Held:
     return Held(tuple(kept), losses.found())
 
 
-def _write_tags(path: Path, selection: Selection, _about: About, _options: NoOptions) -> None:
-    tags.write_tags(path, {image.file_name: image.tags for image in selection.images})
+def _write_tags(
+    path: Path, selection: Selection, _about: About, _options: NoOptions, on_progress: OnProgress
+) -> None:
+    images = counted(WRITING, selection.images, len(selection.images), on_progress)
+    tags.write_tags(path, {image.file_name: image.tags for image in images})
 
 
-def _verify_tags(path: Path, selection: Selection, _options: NoOptions) -> VerifyReport:
+def _verify_tags(
+    path: Path, selection: Selection, _options: NoOptions, on_progress: OnProgress
+) -> VerifyReport:
     report = _compared(
         selection,
         "csv",
         lambda: dict.fromkeys(read_back.tags_in_csv(path), ()),
+        on_progress,
     )
     found = read_back.tags_in_csv(path) if report.ok else {}
     wrong = [
@@ -197,8 +233,8 @@ def _yolo(
         holds=holds,
         writer=Writer(
             hold=lambda chosen, options: hold(chosen.images, chosen.classes),
-            write=lambda path, chosen, about, options: yolo.write_yolo(
-                path, chosen.images, chosen.classes
+            write=lambda path, chosen, about, options, on_progress: yolo.write_yolo(
+                path, chosen.images, chosen.classes, on_progress=on_progress
             ),
             verify=_verify_yolo,
         ),
@@ -220,8 +256,8 @@ FORMATS: dict[str, Format] = {
         read_options=voc.VocOptions,
         writer=Writer(
             hold=lambda chosen, options: voc.hold_voc(chosen.images, chosen.classes, options),
-            write=lambda path, chosen, about, options: voc.write_voc(
-                path, chosen.images, chosen.classes, options
+            write=lambda path, chosen, about, options, on_progress: voc.write_voc(
+                path, chosen.images, chosen.classes, options, on_progress=on_progress
             ),
             verify=_verify_voc,
         ),
@@ -240,8 +276,8 @@ FORMATS: dict[str, Format] = {
         holds="masks that do not overlap, classes and splits; no boxes without a mask, no scores",
         writer=Writer(
             hold=lambda chosen, options: png.hold_png(chosen.images, chosen.classes),
-            write=lambda path, chosen, about, options: png.write_png(
-                path, chosen.images, chosen.classes
+            write=lambda path, chosen, about, options, on_progress: png.write_png(
+                path, chosen.images, chosen.classes, on_progress=on_progress
             ),
             verify=_verify_png,
         ),
@@ -260,8 +296,10 @@ FORMATS: dict[str, Format] = {
             hold=lambda chosen, options: label_studio_files.hold_label_studio(
                 chosen.images, options
             ),
-            write=lambda path, chosen, about, options: label_studio_files.write_label_studio(
-                path, chosen.images, chosen.classes, options
+            write=lambda path, chosen, about, options, on_progress: (
+                label_studio_files.write_label_studio(
+                    path, chosen.images, chosen.classes, options, on_progress=on_progress
+                )
             ),
             verify=_verify_label_studio,
         ),

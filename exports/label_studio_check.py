@@ -21,6 +21,7 @@ from engine.types import Box
 from exports.contours import polygon_to_rle
 from exports.label_studio import Region, Task
 from exports.label_studio_files import CONFIG, tasks_in
+from exports.progress import READING, OnProgress, counted, silent
 from exports.verify import Seen
 
 SHOWN = 300  # characters of a complaint, which may quote a whole mask
@@ -45,11 +46,17 @@ class LabelCheck:
                 raise FormatError(f"photo {name!r}: {str(errors[0])[:SHOWN]}")
 
 
-def seen_in_label_studio(path: Path) -> dict[str, list[Seen]]:
-    """What stands in a folder of `write_label_studio`, photo by photo, ordered by our ids."""
+def seen_in_label_studio(
+    path: Path, *, total: int = 0, on_progress: OnProgress = silent
+) -> dict[str, list[Seen]]:
+    """What stands in a folder of `write_label_studio`, photo by photo, ordered by our ids.
+
+    ``total`` is the number of tasks that are expected, for ``on_progress`` alone.
+    """
+    on_progress(READING, 0, total)
     check = LabelCheck((path / CONFIG).read_text(encoding="utf-8"))
     seen: dict[str, list[Seen]] = {}
-    for task in _all_tasks(path):
+    for task in counted(READING, _all_tasks(path), total, on_progress):
         check.check(task)
         found: dict[int, Seen] = {}
         for result in (*task["predictions"], *task["annotations"]):

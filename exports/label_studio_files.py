@@ -24,6 +24,7 @@ from exports.label_studio import LabelStudioOptions, Task, TaskChoices, task_of
 from exports.label_studio_config import label_config
 from exports.label_studio_read import Drawn, objects_of, size_in
 from exports.photo_names import KnownPhotos, size_of
+from exports.progress import WRITING, OnProgress, counted, silent
 from exports.whole_files import whole_folder
 
 CONFIG, README, TASKS = "label_config.xml", "README.txt", "tasks-{:03}.json"
@@ -67,11 +68,12 @@ def hold_label_studio(images: Sequence[LabeledImage], options: LabelStudioOption
 
 def write_label_studio(
     folder: Path,
-    images: Iterable[LabeledImage],
+    images: Sequence[LabeledImage],
     classes: Sequence[str],
     options: LabelStudioFileOptions,
     *,
     project: str = "",
+    on_progress: OnProgress = silent,
 ) -> None:
     """Write tasks, config and README, all or nothing; FormatError where the place is taken.
 
@@ -86,7 +88,7 @@ def write_label_studio(
             ext_id=f"{project}-{image.id}",
             choices=choices,
         )
-        for image in images
+        for image in counted(WRITING, images, len(images), on_progress)
     )
     check_names([], classes)
     with whole_folder(folder) as part:

@@ -21,6 +21,7 @@ from engine.types import Instance, LabeledImage
 from exports.contents import Held, Losses, check_names, held, one_stem_each
 from exports.label_map import FILE, label_losses, label_map_text, palette
 from exports.photo_names import stem
+from exports.progress import WRITING, OnProgress, counted, silent
 from exports.runs import box_of_rle
 from exports.whole_files import whole_folder
 
@@ -57,12 +58,18 @@ def hold_png(images: Sequence[LabeledImage], classes: Sequence[str]) -> Held:
     )
 
 
-def write_png(folder: Path, images: Sequence[LabeledImage], classes: Sequence[str]) -> None:
+def write_png(
+    folder: Path,
+    images: Sequence[LabeledImage],
+    classes: Sequence[str],
+    *,
+    on_progress: OnProgress = silent,
+) -> None:
     """Write what `hold_png` left, whole or not at all; FormatError where the place is taken."""
     numbers = {name: number for number, name in enumerate(classes, start=1)}
     names: dict[str, list[str]] = {}
     with whole_folder(folder) as part:
-        for image in images:
+        for image in counted(WRITING, images, len(images), on_progress):
             name = stem(image.file_name)
             names.setdefault(image.split or "default", []).append(name)
             values = object_values(image)

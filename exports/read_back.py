@@ -18,16 +18,24 @@ from pycocotools import mask as coco_mask
 
 from engine.errors import FormatError
 from engine.types import LabeledImage, Rle
+from exports.progress import READING, OnProgress, counted, silent
 from exports.verify import Seen
 
 SeenOn = Mapping[str, Sequence[Seen]]
 
 
-def seen_in_voc(folder: Path, images: Sequence[LabeledImage], *, first: float) -> SeenOn:
+def seen_in_voc(
+    folder: Path,
+    images: Sequence[LabeledImage],
+    *,
+    first: float,
+    on_progress: OnProgress = silent,
+) -> SeenOn:
     """``first`` is the number of the first pixel: 0, or 1 where corners are inclusive."""
     seen: dict[str, list[Seen]] = {}
     sizes = {image.file_name: [image.width, image.height] for image in images}
-    for file in (folder / "Annotations").rglob("*.xml"):
+    files = list((folder / "Annotations").rglob("*.xml"))
+    for file in counted(READING, files, len(files), on_progress):
         root = ElementTree.parse(file).getroot()
         name = root.findtext("filename") or file.name
         size = [int(root.findtext(f"size/{side}") or 0) for side in ("width", "height")]
@@ -43,12 +51,15 @@ def seen_in_voc(folder: Path, images: Sequence[LabeledImage], *, first: float) -
     return seen
 
 
-def seen_in_yolo(folder: Path, images: Sequence[LabeledImage]) -> SeenOn:
+def seen_in_yolo(
+    folder: Path, images: Sequence[LabeledImage], *, on_progress: OnProgress = silent
+) -> SeenOn:
     """Both flavours: four numbers are a box, more are the corners of a polygon."""
     names = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))["names"]
     seen: dict[str, list[Seen]] = {}
     expected = {_own_path(image, image.split or "train", "txt"): image for image in images}
-    for file in (folder / "labels").rglob("*.txt"):
+    files = list((folder / "labels").rglob("*.txt"))
+    for file in counted(READING, files, len(files), on_progress):
         image = expected.get(file.relative_to(folder / "labels").as_posix())
         if image is None:
             seen[file.name] = []
@@ -60,10 +71,16 @@ def seen_in_yolo(folder: Path, images: Sequence[LabeledImage]) -> SeenOn:
     return seen
 
 
-def seen_in_png(folder: Path, images: Sequence[LabeledImage], classes: Sequence[str]) -> SeenOn:
+def seen_in_png(
+    folder: Path,
+    images: Sequence[LabeledImage],
+    classes: Sequence[str],
+    *,
+    on_progress: OnProgress = silent,
+) -> SeenOn:
     """The masks of all values, in their order."""
     seen: dict[str, list[Seen]] = {}
-    for image in images:
+    for image in counted(READING, images, len(images), on_progress):
         files = [
             folder / kind / _own_path(image, "", "png")
             for kind in ("SegmentationClass", "SegmentationObject")

@@ -9,6 +9,7 @@ from typing import Any
 from engine.errors import FormatError
 from engine.types import Box, Instance, LabeledImage, Rle
 from exports.contours import iou_rles
+from exports.progress import COMPARING, OnProgress, counted, silent
 
 MASK_IOU = 0.99
 """Least agreement of a mask with its copy in the file."""
@@ -60,7 +61,11 @@ class Seen:
 
 
 def compare(
-    images: Sequence[LabeledImage], seen: Mapping[str, Sequence[Seen]], *, reader: str
+    images: Sequence[LabeledImage],
+    seen: Mapping[str, Sequence[Seen]],
+    *,
+    reader: str,
+    on_progress: OnProgress = silent,
 ) -> VerifyReport:
     """Compare the photos with what was seen on them, object by object in the order of the file.
 
@@ -68,7 +73,7 @@ def compare(
     """
     problems = [f"photo {name!r} is not meant" for name in seen.keys() - _names(images)]
     box_errors, ious, masks = [0.0], [1.0], 0
-    for image in images:
+    for image in counted(COMPARING, images, len(images), on_progress):
         found = seen.get(image.file_name)
         if found is None:
             problems.append(f"photo {image.file_name!r} is missing")

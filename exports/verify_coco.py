@@ -25,11 +25,16 @@ from engine.types import CURATED, Box, LabeledImage, Rle, Status
 from exports.coco import chosen
 from exports.coco_annotations import DECIMALS, Annotation, box_and_area, covers, mask_of
 from exports.contours import iou_rles
+from exports.progress import READING, OnProgress, counted, silent
 from exports.verify import BOX_ERROR, MASK_IOU, VerifyReport
 
 
 def verify_coco(
-    path: Path | str, images: Iterable[LabeledImage], *, statuses: Iterable[Status] = CURATED
+    path: Path | str,
+    images: Iterable[LabeledImage],
+    *,
+    statuses: Iterable[Status] = CURATED,
+    on_progress: OnProgress = silent,
 ) -> VerifyReport:
     """Read the file back and compare it with the images it was written from.
 
@@ -37,6 +42,7 @@ def verify_coco(
     """
     images = list(images)
     meant = chosen(images, statuses=statuses)
+    on_progress(READING, 0, len(meant))
     coco = _loaded(path)
     entries = coco.dataset["annotations"]
     problems = [
@@ -45,7 +51,7 @@ def verify_coco(
         *_wrong_count(len(entries), len(meant)),
     ]
     box_errors, ious = [0.0], [1.0]
-    for annotation in meant:
+    for annotation in counted(READING, meant, len(meant), on_progress):
         entry = coco.anns.get(annotation.id)
         if entry is None:
             problems.append(f"{annotation} is missing")

@@ -32,6 +32,7 @@ from exports.contents import (
 )
 from exports.label_map import FILE, label_losses, label_map_text, read_label_map
 from exports.photo_names import KnownPhotos, size_of, stem
+from exports.progress import WRITING, OnProgress, counted, silent
 from exports.whole_files import whole_folder
 from exports.xml_files import Element, number, parsed, text_of
 
@@ -75,12 +76,17 @@ def hold_voc(images: Sequence[LabeledImage], classes: Sequence[str], options: Vo
 
 
 def write_voc(
-    folder: Path, images: Sequence[LabeledImage], classes: Sequence[str], options: VocOptions
+    folder: Path,
+    images: Sequence[LabeledImage],
+    classes: Sequence[str],
+    options: VocOptions,
+    *,
+    on_progress: OnProgress = silent,
 ) -> None:
     """Write what `hold_voc` left, whole or not at all; FormatError where the place is taken."""
     with whole_folder(folder) as part:
         names: dict[str, list[str]] = {}
-        for image in images:
+        for image in counted(WRITING, images, len(images), on_progress):
             name = stem(image.file_name)
             path = part / "Annotations" / f"{name}.xml"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from exports.contents import Held, Losses, check_names, held, one_stem_each
 from exports.contours import outlines_of, polygon_to_rle
 from exports.outlines import one_polygon
 from exports.photo_names import stem
+from exports.progress import WRITING, OnProgress, counted, silent
 from exports.runs import box_of_rle
 from exports.whole_files import whole_folder
 
@@ -86,7 +87,13 @@ def hold_polygons(images: Sequence[LabeledImage], classes: Sequence[str]) -> Hel
     return Held(tuple(kept), losses.found())
 
 
-def write_yolo(folder: Path, images: Sequence[LabeledImage], classes: Sequence[str]) -> None:
+def write_yolo(
+    folder: Path,
+    images: Sequence[LabeledImage],
+    classes: Sequence[str],
+    *,
+    on_progress: OnProgress = silent,
+) -> None:
     """Write what one of the two above left, whole or not at all; a line an instance.
 
     A photo without objects gets an empty file. FormatError where the place is taken.
@@ -94,7 +101,7 @@ def write_yolo(folder: Path, images: Sequence[LabeledImage], classes: Sequence[s
     numbers = {name: number for number, name in enumerate(classes)}
     with whole_folder(folder) as part:
         splits: dict[str, None] = {}
-        for image in images:
+        for image in counted(WRITING, images, len(images), on_progress):
             split = image.split or "train"
             splits[split] = None
             path = part / "labels" / split / f"{stem(image.file_name)}.txt"

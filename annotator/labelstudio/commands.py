@@ -6,12 +6,11 @@ import argparse
 import getpass
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
-from annotator.answers import answer, opened, progress_bar
+from annotator.answers import answer, opened, steps_bar
 from annotator.commands import actor
 from annotator.exporting import choose_statuses
 from annotator.labelstudio.addresses import UPLOAD
@@ -93,15 +92,8 @@ def _choices(arguments: argparse.Namespace) -> Choices:
     return Choices(statuses=choose_statuses(arguments.status or list(PUSHED)))
 
 
-@contextmanager
-def _progress(arguments: argparse.Namespace) -> Iterator[OnProgress]:
-    with progress_bar(quiet=arguments.quiet or arguments.json) as progress:
-        task = progress.add_task("label studio", total=None)
-
-        def show(what: str, done: int, total: int) -> None:
-            progress.update(task, description=what, completed=done, total=total)
-
-        yield show
+def _progress(arguments: argparse.Namespace) -> AbstractContextManager[OnProgress]:
+    return steps_bar(quiet=arguments.quiet or arguments.json)
 
 
 # -- to a file -----------------------------------------------------------------------------------
@@ -117,9 +109,10 @@ def run_file(arguments: argparse.Namespace) -> bool:
     with opened(arguments.project) as project:
         selection = selected(project, _choices(arguments))
         held = hold_label_studio(selection.images, options)
-        write_label_studio(arguments.out, held.images, selection.classes, options)
-    seen = seen_in_label_studio(arguments.out)
-    verified = compare(held.images, seen, reader="label-studio-sdk")
+    with _progress(arguments) as show:
+        write_label_studio(arguments.out, held.images, selection.classes, options, on_progress=show)
+        seen = seen_in_label_studio(arguments.out, total=len(held.images), on_progress=show)
+        verified = compare(held.images, seen, reader="label-studio-sdk", on_progress=show)
     value: dict[str, Any] = {
         "path": str(arguments.out),
         "photos": len(held.images),

@@ -110,6 +110,23 @@ def test_export_writes_what_a_person_stands_behind_unless_told_otherwise(
     assert written("--status", "rejected", "--status", "curated") == {accepted, rejected}
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_where_somebody_looks_export_shows_a_bar_for_each_step(
+    project: Project,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    quiet: bool,
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich takes the captured stderr for a terminal
+    out = tmp_path / "out"
+    main(["export", str(project.folder), "voc", str(out), *["--quiet"] * quiet])
+    shown = capsys.readouterr().err
+    # It ends with its last step; the one before may have been too short to be seen.
+    assert ("comparing" in shown) != quiet
+    assert ("4/4" in shown) != quiet
+
+
 def test_export_tells_that_it_was_verified(
     project: Project, tmp_path: Path, capsys: Captured
 ) -> None:

@@ -16,6 +16,7 @@ from exports.choices import Choices, Selection, select
 from exports.contents import Held, Reading
 from exports.formats import FORMATS, About
 from exports.photo_names import KnownPhotos
+from exports.progress import OnProgress, silent
 from exports.verify import VerifyReport
 from tests.builders import make_image, make_instance
 
@@ -88,7 +89,11 @@ def known(images: tuple[LabeledImage, ...]) -> KnownPhotos:
 
 
 def written(
-    path: Path, name: str, selection: Selection, **options: Any
+    path: Path,
+    name: str,
+    selection: Selection,
+    on_progress: OnProgress = silent,
+    **options: Any,
 ) -> tuple[Held, VerifyReport]:
     """Write the format to the path as `annotator export` does: what it holds, and its proof."""
     kind = FORMATS[name]
@@ -96,8 +101,8 @@ def written(
     own = kind.options(**options)
     held = kind.writer.hold(selection, own)
     left = replace(selection, images=held.images)
-    kind.writer.write(path, left, About(date_created="2026-01-02"), own)
-    return held, kind.writer.verify(path, left, own)
+    kind.writer.write(path, left, About(date_created="2026-01-02"), own, on_progress)
+    return held, kind.writer.verify(path, left, own, on_progress)
 
 
 def read(path: Path, name: str, photos: KnownPhotos | None = None, **options: Any) -> Reading:

@@ -15,6 +15,7 @@ from engine.types import Instance, LabeledImage
 from exports.contours import iou_rles
 from exports.formats import FORMATS, formats_to_read, formats_to_write
 from exports.label_map import palette
+from exports.progress import silent
 from tests.builders import make_image, make_instance, make_mask
 from tests.exports.labelled import CLASSES, known, photo_sets, read, selected, written
 
@@ -201,11 +202,30 @@ def test_a_change_of_the_files_is_found_by_reading_back(name: str, tmp_path: Pat
         make_image(file_name="b.jpg"),
     ):
         other = selected(meant)
-        assert not kind.writer.verify(path, other, kind.options()).ok
+        assert not kind.writer.verify(path, other, kind.options(), silent).ok
     for file in path.rglob("*.*"):
         file.unlink()
-    report = kind.writer.verify(path, selection, kind.options())
+    report = kind.writer.verify(path, selection, kind.options(), silent)
     assert report.problems
+
+
+@pytest.mark.parametrize("name", formats_to_write())
+def test_writing_and_reading_back_are_counted_to_their_ends(name: str, tmp_path: Path) -> None:
+    images = [
+        make_image(make_instance(RING, id=number), id=number, file_name=f"{number}.jpg")
+        for number in (1, 2, 3)
+    ]
+    told: list[tuple[str, int, int]] = []
+    _, report = written(tmp_path / "out", name, selected(*images), lambda *step: told.append(step))
+    assert report.ok
+    steps = list(dict.fromkeys(what for what, _, _ in told))
+    assert steps[0] == "writing"
+    assert len(steps) >= 2
+    for step in steps:
+        counts = [done for what, done, _ in told if what == step]
+        assert counts == sorted(counts)
+        assert set(counts) == {0, 1, 2, 3}
+        assert {total for what, _, total in told if what == step} == {3}
 
 
 def test_the_palette_is_that_of_voc() -> None:
