@@ -22,7 +22,7 @@ from statistics import fmean
 import cv2
 import torch
 
-from benchmarks.noise.judged import gain, judged, scored
+from benchmarks.noise.judged import MEASURES, gain, judged, scored
 from benchmarks.noise.photo_sets import (
     PHOTOS,
     make_errors,
@@ -116,7 +116,9 @@ def bench(out: Path, budget: Budget, *, ways: Sequence[Way] = MAIN) -> Results:
         seconds={name: fmean(map(seconds_of, runs[name].values())) for name in runs},
         scores={name: scored(by_seed) for name, by_seed in found.items()},
         gains={
-            way.name: gain(found[way.against], found[way.name])
+            way.name: {
+                measure: gain(found[way.against], found[way.name], measure) for measure in MEASURES
+            }
             for way in ways
             if way.recipe["drop"] or not way.has_errors
         },

@@ -1,4 +1,4 @@
-"""How good the detectors are on photos with their clean truth: AP50 by seed, and how sure it is."""
+"""How good the detectors are on photos with their clean truth: AP by seed, and how sure it is."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from engine import photos as photo_files
 from engine.detectors.predictor import Detector
 from engine.metrics.detected import DetectedPhoto, ScoredBox
 from engine.metrics.detection import coco_scores
-from engine.metrics.resampling import Interval, paired_difference
+from engine.metrics.resampling import Interval, Measure, paired_difference
 
 Judged = Sequence[DetectedPhoto]  # one detector on all photos, in the same order
+MEASURES: tuple[Measure, ...] = ("ap50", "ap", "ap75")
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
@@ -32,7 +33,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Gain:
-    """How many points of AP50 a way is better than another."""
+    """How many points a way is better than another."""
 
     by_seed: tuple[float, ...]
     by_photos: tuple[tuple[float, float], ...]  # 95 % over photos, paired, of each seed
@@ -74,12 +75,12 @@ def scored(by_seed: Mapping[int, Judged]) -> Scored:
     )
 
 
-def gain(old: Mapping[int, Judged], new: Mapping[int, Judged]) -> Gain:
+def gain(old: Mapping[int, Judged], new: Mapping[int, Judged], measure: Measure = "ap50") -> Gain:
     """Of the same seeds, of the same photos."""
     found: list[Interval] = []
     for seed in new:
         one = paired_difference(
-            old[seed], new[seed], "ap50", resamples=RESAMPLES, confidence=CONFIDENCE, seed=seed
+            old[seed], new[seed], measure, resamples=RESAMPLES, confidence=CONFIDENCE, seed=seed
         )
         assert one is not None, "photos without an object"
         found.append(one)
