@@ -90,6 +90,10 @@ class DetectorTraining(Training[DetectionBatch]):
         """The average takes in the new weights."""
         self.average.update()
 
+    def is_saved_after(self, epoch: int) -> bool:
+        """Where it is judged: with few photos an epoch may be three steps."""
+        return self.recipe.is_judged(epoch, steps_an_epoch=self.plan.steps_an_epoch)
+
     @property
     def _owner(self) -> Any:
         return self.network

@@ -104,6 +104,10 @@ class Training(ABC, Generic[Made]):
     def stepped(self, *, step: int) -> None:
         """Called when the weights have changed."""
 
+    def is_saved_after(self, epoch: int) -> bool:
+        """Whether the state is written at an epoch's end, from 1, however short the epoch was."""
+        return True
+
 
 @dataclass(frozen=True)
 class Hooks:
@@ -173,7 +177,8 @@ def run(
             seconds = (now - told) / (progress.step - told_step)
             _tell(log, training, figures, step=progress.step, seconds=seconds)
             told, told_step = now, progress.step
-        if ends_epoch or figures.stop or now - saved >= save_seconds:
+        ends_saved = ends_epoch and training.is_saved_after(progress.step // an_epoch)
+        if ends_saved or figures.stop or now - saved >= save_seconds:
             hooks.save(progress)
             saved = time.monotonic()
         if figures.stop:
@@ -191,7 +196,8 @@ def _close_epoch(training: Training[Made], progress: Progress, hooks: Hooks) -> 
     if epoch > progress.closed_epochs:
         hooks.close_epoch(progress, epoch)
         progress.closed_epochs = epoch
-        hooks.save(progress)
+        if training.is_saved_after(epoch):
+            hooks.save(progress)
 
 
 def _seed(seed: int, step: int, rank: int) -> None:

@@ -91,6 +91,33 @@ def test_a_stop_is_answered_between_two_steps_and_loses_nothing(
     assert instances[0].read_bytes() == instances[1].read_bytes()
 
 
+def test_short_epochs_that_nobody_judges_write_no_state(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    seen: list[int] = []
+
+    def look(event: Event) -> None:
+        if event["event"] == "step" and (out / STATE).exists():
+            seen.append(torch.load(out / STATE, weights_only=True)["progress"]["step"])
+
+    recipe = {**RECIPE, "epochs": 4, "validate_steps": 4}
+    machine = {"save_seconds": 1000.0}
+    settings = tiny_detector(photos, out, recipe=recipe, machine=machine)
+    path = train(settings, on_event=look)
+    assert seen == [4] * 4  # told before the last step is saved
+    again = tmp_path / "again"
+
+    def dies(event: Event) -> None:
+        if event["event"] == "step" and event["step"] == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_detector(photos, again, recipe=recipe, machine=machine), on_event=dies)
+    resumed = tiny_detector(photos, again, recipe=recipe, machine=machine, resume=True)
+    assert_same_detector(path, train(resumed))
+    instances = [tmp_path / name / "instances.json" for name in ("run", "again")]
+    assert instances[0].read_bytes() == instances[1].read_bytes()
+
+
 def test_a_run_that_ended_early_stays_so(photos: Path, tmp_path: Path) -> None:
     recipe = {"epochs": 50, "learning_rate": 1e-9, "patience": 1, "average": 0.0}
     path = train(tiny_detector(photos, tmp_path / "run", recipe=recipe))
