@@ -65,7 +65,8 @@ def evaluate(
         )
     with project.read() as view:
         ours = {image.file_name: image for image in view.labeled(statuses)}
-        newest = next((run for run in runs.all_runs(view) if run.done), None)
+        proposing = [run for run in runs.all_runs(view) if run.kind == runs.PROPOSE]
+        newest = next((run for run in proposing if run.done), None)
     known = [one for one in wanted if one.file_name in ours]
     if not known:
         raise OptionError(

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Row, exists, func, insert, select, update
+from sqlalchemy import Row, and_, exists, func, insert, select, update
 
 from annotator import evidence, findings, qa, schema
 from annotator.comparing import disagreement
@@ -312,15 +312,17 @@ def record_photo(
     leaves findings instead of proposals.
     """
     with project.write() as transaction:
-        table = schema.run_photo
-        done = transaction.connection.execute(
-            select(table.c.run_id).where(table.c.run_id == run_id, table.c.image_id == image_id)
-        ).first()
+        table, run = schema.run_photo, schema.run
+        this = and_(table.c.run_id == run.c.id, table.c.image_id == image_id)
+        kind, done = transaction.connection.execute(
+            select(run.c.kind, table.c.run_id)
+            .select_from(run.join(table, this, isouter=True))
+            .where(run.c.id == run_id)
+        ).one()
         if done is not None:
             return
         count = 0
-        kind = select(schema.run.c.kind).where(schema.run.c.id == run_id)
-        if problem is None and transaction.connection.execute(kind).scalar() == CHECK:
+        if problem is None and kind == CHECK:
             count = qa.record_check(transaction, image_id, instances)
         elif problem is None:
             count = _replace_proposed(transaction, run_id, image_id, instances)
@@ -357,9 +359,10 @@ def _replace_proposed(
     compared = disagreement(image_id, replaced, fresh)
     if compared is not None:
         findings.replace(transaction, findings.DISAGREEMENT, [compared], image_id=image_id)
-    changes = [
-        Change("instance", old.id, transaction.row("instance", old.id), None) for old in replaced
-    ]
+    table = schema.instance
+    rows = transaction.connection.execute(select(table).where(table.c.image_id == image_id))
+    before = {row.id: dict(row._mapping) for row in rows}
+    changes = [Change("instance", old.id, before[old.id], None) for old in replaced if old.id]
     for instance in fresh:
         sourced = replace(instance, id=None, source=replace(instance.source, run=run_id))
         row = instance_row(sourced, image_id=image_id, category_ids=ids)

@@ -66,7 +66,15 @@ class Transaction(View):
         if base_revision is not None and image_id is not None:
             self.require_revision(image_id, base_revision)
         applied = tuple(self._apply(change) for change in changes)
-        findings.follow(self.connection, applied)
+        # No finding is about an instance that had no number until now.
+        findings.follow(
+            self.connection,
+            [
+                one
+                for one, asked in zip(applied, changes, strict=True)
+                if asked.id is not None or asked.table != "instance"
+            ],
+        )
         at = now()
         result = self.connection.execute(
             insert(schema.journal).values(

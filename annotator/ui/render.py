@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from annotator.runs import DONE, RUNNING, WAITING, Run
+from annotator.runs import CHECK, DONE, RUNNING, WAITING, Run
 
 BRAND = """<div class="t2-brand"><span class="t2-mark" aria-hidden="true"></span>
 <strong>Tag2Mask</strong>{project}</div>"""
@@ -89,11 +89,15 @@ def run_progress(run: Run | None, *, photos_left: int) -> str:
         "interrupted": "Interrupted: resume goes on where it stopped",
         "failed": "Failed",
     }
+    made = "proposal"
+    if run.kind == CHECK:
+        titles |= {RUNNING: "Checking what was decided", DONE: "What was decided is checked"}
+        made = "finding"
     lines = [
         f'<div class="t2-run" data-status="{run.status}"><strong>{titles[run.status]}</strong>',
         f'<div class="t2-bar" role="progressbar" aria-valuenow="{share:.0f}" aria-valuemin="0"'
         f' aria-valuemax="100"><i style="width:{share:.1f}%"></i></div>',
-        f"<p>{run.done} of {count(run.total, 'photo')} · {count(run.instances, 'proposal')}{rate}"
+        f"<p>{run.done} of {count(run.total, 'photo')} · {count(run.instances, made)}{rate}"
         f" · pipeline {escape(run.pipeline)}</p>",
     ]
     if run.problems:

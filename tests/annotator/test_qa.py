@@ -16,6 +16,7 @@ from annotator.comparing import detector_findings, disagreement
 from annotator.findings import DETECTOR, DISAGREEMENT, DROPPED, TAGS, Finding
 from annotator.session import Context, ReviewSession
 from annotator.store import Project
+from annotator.ui import render
 from engine.errors import FormatError, OptionError, ReviewError
 from engine.types import Box, Instance, Source, Status
 from exports.detection_data import DetectionPhoto, write_detection_data
@@ -303,7 +304,9 @@ def test_a_check_goes_over_decided_photos_and_leaves_only_findings(
     run_over(project, 1, [found_by("detector", (10, 10, 40, 40)), missing], kind=runs.CHECK)
     with project.read() as view:
         assert view.instances(1) == before
-        assert runs.all_runs(view)[0].instances == 1
+        newest = runs.all_runs(view)[0]
+        assert newest.instances == 1
+        assert "1 finding " in render.run_progress(newest, photos_left=0)
         chosen = runs.select_photos(view, pipeline="any", options={}, again=False, kind=runs.CHECK)
     assert chosen == []
     with project.write() as transaction, pytest.raises(OptionError, match="nothing to check"):
