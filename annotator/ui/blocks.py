@@ -59,9 +59,9 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
         again, shown = projects_tab.look_again, projects_tab.outputs
         projects.select(again, projects_tab.inputs, shown, show_progress="hidden")
         numbered, seen = [key, *training_tab.inputs], training_tab.outputs
-        train.select(training_tab.look_again, numbered, seen, show_progress="hidden")
+        opened = train.select(training_tab.look_again, numbered, seen, show_progress="hidden")
         asked, answered = training_tab.preset_inputs, training_tab.preset_outputs
-        train.select(training_tab.ask_presets, asked, answered, show_progress="hidden")
+        opened.then(training_tab.ask_presets, asked, answered, show_progress="hidden")
 
         def ask_at_start(request: gr.Request, *chosen: str) -> list[Any]:
             is_open = request.query_params.get("tab") == "train"

@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from annotator import detector_material, estimates, holdback, models, promotion, training
+from annotator.detector_material import DetectorMaterial
 from annotator.estimates import AskedEstimate, Estimate
 from annotator.store import Project
 from annotator.training_kinds import DETECTOR, KINDS
@@ -129,11 +130,14 @@ class DetectorForm:
         """What `show` fills."""
         return [self.readiness, self.start, self._weights, self.share, self.by_rule]
 
-    def show(self, project: Project, *, proposals: bool, score: float) -> list[Any]:
-        """What the project has to learn from and to judge by."""
-        with_proposals = score if proposals else None
+    def material(self, project: Project, *, proposals: bool, score: float) -> DetectorMaterial:
+        """What the project has to learn from and to judge by, as the form asks for it."""
         with project.read() as view:
-            found = detector_material.material(view, with_proposals=with_proposals)
+            return detector_material.material(view, with_proposals=score if proposals else None)
+
+    def show(self, project: Project, found: DetectorMaterial) -> list[Any]:
+        """What was found, and what is chosen for the project."""
+        with project.read() as view:
             share, is_by_hand = holdback.share_of(view), promotion.is_by_hand(view)
         names = [one.name for one in models.of_kind(project, DETECTOR)]
         return [

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from annotator import detector_material, training
+from annotator import training
 from annotator.store import Project
 from annotator.training_kinds import DETECTOR, KINDS, LOCALIZER
 from annotator.ui import render
@@ -35,6 +35,7 @@ class TrainingTab:
         self._looks = TrainingLooks(workspace)
         self.number = gr.State(None)  # of the training that is shown; None: the newest
         self._sent = gr.State({})  # what the page shows already
+        self._is_chosen = gr.State(False)  # whether a person said what to train
         with gr.Row(equal_height=False, elem_classes="t2-page"):
             with gr.Column(scale=3, min_width=420):
                 with gr.Column(elem_classes="t2-panel"):
@@ -83,7 +84,7 @@ class TrainingTab:
             form.start.click(self._beginning(what), given, outputs, **HIDDEN)
         columns = [self._localizer_column, self._detector_column]
         # Only what a person chooses: a page sets it as well, and may show another tab.
-        self.what.input(self._choose, self.what, columns, **HIDDEN)
+        self.what.input(self._choose, self.what, [self._is_chosen, *columns], **HIDDEN)
         self.what.input(self.ask_presets, self.preset_inputs, self.preset_outputs, **HIDDEN)
         self._connect_detector(key)
 
@@ -122,47 +123,44 @@ class TrainingTab:
     def show(self, key: str | None, number: int | None, *, is_open: bool) -> list[Any]:
         """Everything of the tab for the current project and a training of it; see `outputs`.
 
-        ``is_open`` says whether anybody sees it, so that the time is worth estimating.
+        Where the tab is not open, what takes long is left to `look_again`.
         """
         if key is None:
             return self._nothing("Open a project first.")
-        try:
-            project = self._workspace.get(key)
-            with project.read() as view:
-                has_enough = not detector_material.material(view).problem()
-            forms = [
-                *self.localizer.show(project),
-                *self.detector.show(project, proposals=False, score=SCORE),
-            ]
-        except AnnotatorError as error:
-            return self._nothing(str(error))
-        chosen = DETECTOR if has_enough else LOCALIZER
-        what = [gr.Radio(value=chosen), *self._choose(chosen)]
-        timer = gr.Timer(active=is_open)  # its first tick says whether it is needed
-        return [number, *what, *forms, timer, *self._tick(key, number, {})]
+        if is_open:
+            return self._show(key, number, is_chosen=False, proposals=False, score=SCORE)
+        forms = len([*self.localizer.outputs, *self.detector.outputs])
+        timer = gr.Timer(active=False)
+        return [number, *[gr.skip()] * (3 + forms), timer, *self._tick(key, number, {})]
 
     @property
     def inputs(self) -> list[Any]:
         """What `look_again` is told besides the project."""
-        return [self.number, self.detector.proposals, self.detector.score]
+        return [self.number, self._is_chosen, self.detector.proposals, self.detector.score]
 
     def look_again(
-        self, key: str | None, number: int | None, proposals: bool, score: float
+        self, key: str | None, number: int | None, is_chosen: bool, proposals: bool, score: float
     ) -> list[Any]:
-        """`show` for a tab that is opened again; what was chosen in it stays."""
+        """`show` for a tab that is opened; what a person chose in it stays."""
         # A page opens its first tab before it has loaded, and this answer may be the later one.
         if key is None:
             return [gr.skip() for _ in self.outputs]
+        return self._show(key, number, is_chosen=is_chosen, proposals=proposals, score=score)
+
+    def _show(
+        self, key: str, number: int | None, *, is_chosen: bool, proposals: bool, score: float
+    ) -> list[Any]:
         try:
             project = self._workspace.get(key)
-            forms = [
-                *self.localizer.show(project),
-                *self.detector.show(project, proposals=proposals, score=score),
-            ]
+            found = self.detector.material(project, proposals=proposals, score=score)
+            forms = [*self.localizer.show(project), *self.detector.show(project, found)]
         except AnnotatorError as error:
             return self._nothing(str(error))
+        # Nobody has to choose where only one of them can be trained.
+        fitting = LOCALIZER if found.problem() else DETECTOR
+        what = [gr.skip()] * 3 if is_chosen else [gr.Radio(value=fitting), *_columns(fitting)]
         timer = gr.Timer(active=True)  # its first tick says whether it is needed
-        return [number, *[gr.skip()] * 3, *forms, timer, *self._tick(key, number, {})]
+        return [number, *what, *forms, timer, *self._tick(key, number, {})]
 
     def _nothing(self, why: str) -> list[Any]:
         told = render.notice(why)
@@ -221,7 +219,7 @@ class TrainingTab:
         return begin
 
     def _choose(self, what: str) -> list[Any]:
-        return [gr.Column(visible=what == LOCALIZER), gr.Column(visible=what == DETECTOR)]
+        return [True, *_columns(what)]
 
     def _show_detector(self, key: str | None, proposals: bool, score: float) -> list[Any]:
         return self._detector_form(key, proposals, score, lambda project: None)
@@ -242,7 +240,8 @@ class TrainingTab:
         try:
             project = self._workspace.get(key)
             act(project)
-            return self.detector.show(project, proposals=proposals, score=score)
+            found = self.detector.material(project, proposals=proposals, score=score)
+            return self.detector.show(project, found)
         except AnnotatorError as error:
             gr.Warning(str(error))
             return [gr.skip() for _ in self.detector.outputs]
@@ -294,6 +293,11 @@ class TrainingTab:
             except AnnotatorError as error:
                 gr.Warning(str(error))
         return gr.Timer(active=False)
+
+
+def _columns(what: str) -> list[Any]:
+    """The form of what is trained, and not the other one."""
+    return [gr.Column(visible=what == LOCALIZER), gr.Column(visible=what == DETECTOR)]
 
 
 def _process_buttons(shown: training.Training | None) -> list[Any]:
