@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine.errors import AnnotatorError, OptionError
 from engine.types import Status
 from exports.choices import Choices
 from exports.formats import formats_to_write
+from exports.progress import OnProgress
 
 FORMATS = {kind.title: name for name, kind in formats_to_write().items()}
 FIRST = next(iter(FORMATS))
@@ -29,6 +31,8 @@ STATUSES = {
     "Rejected": Status.REJECTED,
 }
 CURATED = ["Accepted", "Edited", "Drawn"]
+ROOM = '<div class="t2-room"></div>'  # for the bar of an export, which lies on its result
+TICK_SECONDS = 0.5
 
 
 class ExportTab:
@@ -73,8 +77,8 @@ class ExportTab:
         inputs = [key, kind, statuses, self.classes, score, share, seed, *voc.components]
         check.click(self._check, inputs, result, show_progress="minimal")
         # The download of the last export goes first: nobody should take it for the new one.
-        cleared = write.click(str, None, result, show_progress="hidden")
-        cleared.then(self._write, inputs, result, show_progress="minimal")
+        cleared = write.click(lambda: ROOM, None, result, show_progress="hidden")
+        cleared.then(self._write, inputs, result)
         kind.change(_holds, kind, holds, show_progress="hidden")
         key.change(self.look_again, key, self.classes, show_progress="hidden")
 
@@ -94,14 +98,23 @@ class ExportTab:
         except AnnotatorError as error:
             return render.notice(str(error))
 
-    def _write(self, key: str | None, *chosen: Any) -> str:
+    def _write(
+        self,
+        key: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (gradio finds it by its default)
+        *chosen: Any,
+    ) -> str:
         try:
             project = self._project(key)
             planned = self._plan(project, *chosen)
             folder = project.subfolder(exporting.EXPORTS)
             stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
             ending = exporting.writer_of(planned.format).ending
-            report = exporting.write(planned, folder / f"{planned.format}-{stamp}{ending}")
+            report = exporting.write(
+                planned,
+                folder / f"{planned.format}-{stamp}{ending}",
+                on_progress=bar_of(progress),
+            )
             download = exporting.packed(report.path)
         except AnnotatorError as error:
             return render.notice(str(error))
@@ -134,6 +147,20 @@ class ExportTab:
         )
         name = FORMATS[title]
         return exporting.plan(project, name, choices=choices, options=VocFields.read(name, voc))
+
+
+def bar_of(progress: gr.Progress) -> OnProgress:
+    """Moves the bar now and then: each move keeps the browser, and so the export, busy."""
+    last = -TICK_SECONDS
+
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= TICK_SECONDS:
+            last = now
+            progress((done, total), desc=what.capitalize(), unit="")
+
+    return show
 
 
 def _holds(title: str) -> str:
