@@ -49,13 +49,15 @@ def photo_source(project: Project, mode: str, *, document_root: Path | None) -> 
     if mode == LOCAL:
         if document_root is None:
             raise OptionError(
-                "local photos need --document-root: the folder that the server was started with as "
-                "LOCAL_FILES_DOCUMENT_ROOT"
+                "local photos need the document root: the folder that the server was started with "
+                "as LOCAL_FILES_DOCUMENT_ROOT"
             )
         return LocalFiles(project, document_root.resolve())
     if urlsplit(mode).scheme in ("http", "https", "s3", "gs", "azure-blob"):
         return BaseAddress(mode if mode.endswith(("/", "=")) else mode + "/")
-    raise OptionError(f"--photos is {UPLOAD}, {LOCAL} or an address like https://…, got {mode!r}")
+    raise OptionError(
+        f"photos get there by {UPLOAD}, {LOCAL} or an address like https://…, got {mode!r}"
+    )
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def unseen_by_browsers(photo: Photo) -> str | None:
     An upload is encoded again where needed; the file where it lies cannot be.
     """
     if photo.format not in _SHOWN_BY_BROWSERS:
-        return f"browsers do not show {photo.format}; send it with --photos upload"
+        return f"browsers do not show {photo.format}; upload it instead"
     if photo.orientation != 1 and photo.format != "JPEG":
-        return f"browsers do not turn {photo.format} by EXIF; send it with --photos upload"
+        return f"browsers do not turn {photo.format} by EXIF; upload it instead"
     return None

@@ -126,8 +126,8 @@ class Client:
             account = str(self.get("/api/current-user/whoami")["email"])
         except (Missing, KeyError, TypeError) as error:
             raise LabelStudioError(
-                f"{self.url} is no Label Studio; give its address as --url, without anything "
-                "behind the host unless it lives in a folder there"
+                f"{self.url} is no Label Studio; give its address, without anything behind the "
+                "host unless it lives in a folder there"
             ) from error
         return version, account
 
@@ -160,7 +160,7 @@ class Client:
             return self._http.request(method, self.url + path, headers=headers, **how)
         except httpx.ConnectError as error:
             raise LabelStudioError(
-                f"no Label Studio answers at {self.url}; start it, or give another --url"
+                f"no Label Studio answers at {self.url}; start it, or give another address"
             ) from error
         except httpx.TimeoutException as error:
             raise NoAnswer(
@@ -188,7 +188,7 @@ class Client:
         if status == 401:
             return LabelStudioError(
                 f"{self.url} refused the token ({detail}); copy a new one from Account & Settings "
-                "there, and set LABEL_STUDIO_API_KEY to it"
+                "there"
             )
         if status == 403:
             return LabelStudioError(f"{self.url} forbids this account {path} ({detail})")
@@ -196,7 +196,7 @@ class Client:
             return Missing(f"{self.url} has no {path} ({detail})")
         if 300 <= status < 400:
             place = response.headers.get("location", "elsewhere")
-            return LabelStudioError(f"{self.url} redirects to {place[:SHOWN]}; give that as --url")
+            return LabelStudioError(f"{self.url} redirects to {place[:SHOWN]}; give that address")
         if status in REPEATABLE:
             return Busy(f"Label Studio at {self.url} failed with {status} ({detail})")
         return LabelStudioError(f"Label Studio refused {path} with {status}: {detail}")
@@ -212,7 +212,9 @@ def checked_url(url: str) -> str:
     if not is_address:
         raise OptionError(f"{url!r} is no address; give one like http://localhost:8080")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise OptionError("give --url without user, password, ? and #; the token has its own place")
+        raise OptionError(
+            "give the address without user, password, ? and #; the token has its own place"
+        )
     return url.strip().rstrip("/")
 
 

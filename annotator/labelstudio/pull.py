@@ -73,8 +73,8 @@ def pull(
     target = find_target(project, remote, key=key, title=choices.title)
     if target is None:
         raise OptionError(
-            f"{remote.client.url} has no project called {choices.title!r}; push first, or say "
-            "which one with --project"
+            f"{remote.client.url} has no project called {choices.title!r}; send it there first "
+            "(push), or give the title that it has there"
         )
     report = PullReport(url=remote.client.url, title=target.title)
     with project.read() as view:

@@ -176,7 +176,7 @@ def find_target(project: Project, remote: Remote, *, key: str, title: str) -> Re
         numbers = ", ".join(str(one.id) for one in found)
         raise OptionError(
             f"{remote.client.url} has {len(found)} projects called {title!r} (numbers {numbers}); "
-            "rename all but one, or give another title with --project"
+            "rename all but one, or give the title of another"
         )
     return found[0] if found else None
 

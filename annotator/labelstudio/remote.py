@@ -53,7 +53,7 @@ def checked_title(title: str) -> str:
     if not TITLE[0] <= len(title) <= TITLE[1]:
         raise OptionError(
             f"the title {title!r} has {len(title)} characters; Label Studio takes {TITLE[0]} to "
-            f"{TITLE[1]}: give another one with --project"
+            f"{TITLE[1]}: give the project there another one"
         )
     return title
 

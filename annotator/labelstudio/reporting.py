@@ -17,7 +17,10 @@ def push_lines(report: PushReport) -> list[str]:
     if report.config_added:
         lines.append("added to the label config: " + ", ".join(report.config_added))
     if report.waiting:
-        lines.append(f"{len(report.waiting)} photos were annotated there meanwhile; pull first:")
+        count = len(report.waiting)
+        lines.append(
+            f"{count} photos were annotated there meanwhile; fetch that back (pull) first:"
+        )
         lines += first([f"  {name}" for name in report.waiting])
     if report.twice:
         lines.append(f"{len(report.twice)} photos have more than one task there; the oldest counts")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from annotator.__main__ import DONE, ERROR, LEFT_OUT, main
+from annotator.labelstudio import pull
 from annotator.store import Project
 from exports.label_studio_files import read_label_studio
 from tests.annotator.labelstudio.conftest import proposed, store
@@ -155,6 +159,19 @@ def test_files_for_an_import_by_hand_are_written_and_proven(
     assert main(["labelstudio", "file", str(filled.folder), "--out", str(out)]) == DONE
     assert "read back by label-studio-sdk: 4 photos, 4 instances" in capsys.readouterr().out
     assert len(read_label_studio(out).images) == 4
+
+
+def test_what_the_app_says_too_names_no_flags() -> None:
+    """Its fields have other names; the modules that only the command line uses may name them."""
+    folder = Path(inspect.getfile(pull)).parent
+    shared = {file.stem: file for file in folder.glob("*.py")}
+    for name in ("flags", "commands", "backend"):
+        del shared[name]
+    assert {"client", "push", "remote", "addresses", "reporting"} < shared.keys()
+    for name, file in shared.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"(^|[ (])--[a-z]", node.value), (name, node.value)
 
 
 def test_the_command_line_starts_without_httpx_and_the_sdk() -> None:

@@ -292,7 +292,7 @@ def test_of_several_annotations_the_newest_counts(
 
 
 def test_a_project_that_was_never_pushed_cannot_be_pulled(filled: Project, remote: Remote) -> None:
-    with pytest.raises(OptionError, match="push first"):
+    with pytest.raises(OptionError, match="send it there first"):
         take(filled, remote)
 
 
