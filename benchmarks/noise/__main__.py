@@ -1,6 +1,6 @@
 """WeakSAM's tables 5 and 9 on made-up photos whose errors are known: a folder in, tables out.
 
-    python -m benchmarks.noise OUT_FOLDER [--json FILE] [--thresholds] [--long] [--quick]
+    python -m benchmarks.noise OUT_FOLDER [--json FILE] [--short] [--thresholds] [--finished]
 
 Trains small detectors on clean labels and on labels with planted errors, with and without RoI drop,
 by each seed, and measures AP50 and how soon the queue of suspicious labels finds the errors. A
@@ -33,12 +33,12 @@ from benchmarks.noise.photo_sets import (
 )
 from benchmarks.noise.plan import (
     DROP,
-    LONG,
     MAIN,
     NO_DROP,
-    NO_DROP_LONG,
+    NO_DROP_SHORT,
     OWN_PARTS,
     QUICK,
+    SHORT,
     STARTING_PARTS,
     STARTING_SEED,
     THRESHOLDS,
@@ -50,7 +50,7 @@ from benchmarks.noise.plan import (
 )
 from benchmarks.noise.report import Results, report
 from benchmarks.noise.suspicions import suspicions
-from benchmarks.noise.trained import dropped_shares, seconds_of, trained
+from benchmarks.noise.trained import dropped_shares, is_finished, seconds_of, trained
 from benchmarks.noise.why import Losses, looked_at, summary
 from engine.errors import AnnotatorError
 from exports.detection_data import read_detection_data
@@ -68,15 +68,18 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for photos, detectors and tables")
     parser.add_argument("--json", type=Path, help="where the numbers are written as well")
     parser.add_argument("--thresholds", action="store_true", help="other thresholds of drop, too")
-    parser.add_argument("--long", action="store_true", help="trainings three times as long, too")
+    parser.add_argument("--short", action="store_true", help="trainings a third as long, too")
+    parser.add_argument(
+        "--finished", action="store_true", help="train nothing; tell of what is finished"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny, in a minute; means nothing")
     given = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     budget = QUICK if given.quick else Budget()
-    ways = (*MAIN, *(THRESHOLDS if given.thresholds else ()), *(LONG if given.long else ()))
+    others = (*(SHORT if given.short else ()), *(THRESHOLDS if given.thresholds else ()))
     try:
-        results = bench(given.out, budget, ways=ways)
+        results = bench(given.out, budget, others=others, only_finished=given.finished)
     except AnnotatorError as error:
         sys.exit(str(error))
     if given.json:
@@ -84,8 +87,13 @@ def main() -> None:
     sys.stdout.write((given.out / "tables.md").read_text("utf-8"))
 
 
-def bench(out: Path, budget: Budget, *, ways: Sequence[Way] = MAIN) -> Results:
-    """All numbers; the tables are written to ``out``. The ways of `MAIN` are needed by all."""
+def bench(
+    out: Path, budget: Budget, *, others: Sequence[Way] = (), only_finished: bool = False
+) -> Results:
+    """All numbers of the ways of `MAIN` and these; the tables are written to ``out``.
+
+    With ``only_finished`` of the trainings that are; errors with and without drop must be.
+    """
     _claim(out, budget)
     photos, scenes = out / "photos", budget.scenes(OWN_PARTS)
     make_photos(
@@ -97,11 +105,8 @@ def bench(out: Path, budget: Budget, *, ways: Sequence[Way] = MAIN) -> Results:
     )
     for seed in budget.seeds:
         make_errors(photos, scenes, share=budget.share, seed=seed)
-    start = _starting_detector(out, budget)
-    runs: dict[str, dict[int, Path]] = {way.name: {} for way in ways}
-    for seed in budget.seeds:
-        for way in ways:
-            runs[way.name][seed] = _training(out, budget, way, start, seed=seed)
+    runs = _runs(out, budget, others, only_finished=only_finished)
+    ways = [way for way in (*MAIN, *others) if way.name in runs]
     found = {
         name: {seed: judged(run / MODEL, photos, split="test") for seed, run in by_seed.items()}
         for name, by_seed in runs.items()
@@ -130,16 +135,33 @@ def bench(out: Path, budget: Budget, *, ways: Sequence[Way] = MAIN) -> Results:
         suspicions={
             way.name: suspicions(runs[way.name], photos)
             for way in ways
-            if way in (NO_DROP, DROP, *LONG)
+            if way in (NO_DROP, DROP, *SHORT[:2])
         },
         losses={
             way.name: _losses(runs[way.name], photos)
             for way in ways
-            if way in (NO_DROP, DROP, NO_DROP_LONG)
+            if way in (NO_DROP, DROP, NO_DROP_SHORT)
         },
     )
     write_whole(out / "tables.md", report(results))
     return results
+
+
+def _runs(
+    out: Path, budget: Budget, others: Sequence[Way], *, only_finished: bool
+) -> dict[str, dict[int, Path]]:
+    """The folders of finished trainings by way and seed; the others are trained after `MAIN`."""
+    start = _starting_detector(out, budget)
+    runs: dict[str, dict[int, Path]] = {}
+    for ways in (MAIN, others):
+        for seed in budget.seeds:
+            for way in ways:
+                folder = out / f"{way.folder}-{seed}"
+                if not only_finished:
+                    _train(folder, budget, way, start, photos=out / "photos", seed=seed)
+                if is_finished(folder):
+                    runs.setdefault(way.name, {})[seed] = folder
+    return runs
 
 
 def _claim(out: Path, budget: Budget) -> None:
@@ -165,9 +187,7 @@ def _starting_detector(out: Path, budget: Budget) -> Path:
     )
 
 
-def _training(out: Path, budget: Budget, way: Way, start: Path, *, seed: int) -> Path:
-    """The folder of a finished training."""
-    photos, folder = out / "photos", out / f"{way.folder}-{seed}"
+def _train(folder: Path, budget: Budget, way: Way, start: Path, *, photos: Path, seed: int) -> None:
     trained(
         folder,
         photos=photos / PHOTOS,
@@ -177,7 +197,6 @@ def _training(out: Path, budget: Budget, way: Way, start: Path, *, seed: int) ->
         seed=seed,
         weights=start,
     )
-    return folder
 
 
 def _losses(runs: Mapping[int, Path], photos: Path) -> dict[str, Losses]:

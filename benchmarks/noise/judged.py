@@ -76,9 +76,9 @@ def scored(by_seed: Mapping[int, Judged]) -> Scored:
 
 
 def gain(old: Mapping[int, Judged], new: Mapping[int, Judged], measure: Measure = "ap50") -> Gain:
-    """Of the same seeds, of the same photos."""
+    """Of the seeds that both have, of the same photos."""
     found: list[Interval] = []
-    for seed in new:
+    for seed in sorted(set(old) & set(new)):
         one = paired_difference(
             old[seed], new[seed], measure, resamples=RESAMPLES, confidence=CONFIDENCE, seed=seed
         )

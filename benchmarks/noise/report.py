@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.noise.judged import Gain, Scored
 from benchmarks.noise.orders import INSPECTED
-from benchmarks.noise.plan import LONG_EPOCHS
+from benchmarks.noise.plan import BRIEFLY
 from benchmarks.noise.suspicions import Suspicions
 from benchmarks.noise.why import TAU_CLS, TAU_REG, Losses
 
@@ -62,12 +62,12 @@ def _about(results: Results) -> str:
     return f"""\
 # Detectors on labels with planted errors
 
-`make bench-noise`, or `python -m benchmarks.noise OUT_FOLDER --thresholds --long`:
+`make bench-noise`, or `python -m benchmarks.noise OUT_FOLDER --short --thresholds`:
 {budget["photos"]:,} made-up photos of {side} x {side} pixels with up to {budget["objects"]}
 objects of {budget["classes"]} classes; {budget["training_photos"]} train, {results.photos} judge
 by their clean truth. Of {results.labels} labels that train {100 * budget["share"]:.0f} % are wrong:
-{wrong}. A training has {budget["epochs"]} epochs, a long
-one {LONG_EPOCHS}; the seed decides errors, weights and order."""
+{wrong}. A training has {budget["epochs"]} epochs, a short
+one {BRIEFLY["epochs"]}; the seed decides errors, weights and order."""
 
 
 def _scores(results: Results) -> str:

@@ -28,7 +28,7 @@ def trained(
     weights: Path | None = None,
 ) -> Path:
     """The file of the detector, trained as far as it is not there yet."""
-    if _last(out, "done") is not None:
+    if is_finished(out):
         return out / MODEL
     settings = detector_settings_for(
         "fasterrcnn",
@@ -43,6 +43,11 @@ def trained(
         machine=Machine(seed=seed, device="cpu", threads=1, workers=1),
     )
     return train(settings, on_event=lambda event: _say(out.name, event))
+
+
+def is_finished(out: Path) -> bool:
+    """Whether the training came to its end."""
+    return _last(out, "done") is not None
 
 
 def records_of(out: Path) -> Any:
