@@ -349,6 +349,9 @@ def test_every_gain_is_told_of_a_training_as_long_that_dropped_nothing() -> None
     ways = (*MAIN, *THRESHOLDS, *SHORT)
     by_name = {way.name: way for way in ways}
     for way in ways:
+        if way.against is None:
+            assert not way.recipe["drop"]
+            continue
         other = recipe_of(QUICK, by_name[way.against])
         assert not other["drop"]
         assert by_name[way.against].has_errors

@@ -125,7 +125,7 @@ def bench(
                 measure: gain(found[way.against], found[way.name], measure) for measure in MEASURES
             }
             for way in ways
-            if way.recipe["drop"] or not way.has_errors
+            if way.against in found
         },
         dropped={
             way.name: _mean(map(dropped_shares, runs[way.name].values()))
