@@ -201,19 +201,7 @@ class FakeDetectorTrainer(FakeTrainer):
             "metrics": self.metrics(1.0),
             "training": {"parent": self.data.parent, "photos": len(self.data.part("train"))},
         }
-        if not self.arguments.real_model:
-            self.write(card)
-            return
-        # Only where a detector is to be looked through: it takes seconds to load torch.
-        import torch
-
-        from engine.detectors import build
-        from engine.detectors.saved import DetectorCard, save_detector
-
-        del card["kind"]
-        torch.manual_seed(len(str(self.out)))
-        network = build(self.arguments.model, num_classes=len(classes), **SMALLEST)
-        save_detector(self.out / "model.safetensors", network, DetectorCard(**card))
+        self.write(card)
 
 
 SMALLEST = {
@@ -272,7 +260,6 @@ def main() -> int:
     parser.add_argument("--estimate", action="store_true")
     parser.add_argument("--least-steps", type=int)
     parser.add_argument("--drop", action=argparse.BooleanOptionalAction)
-    parser.add_argument("--real-model", action="store_true", help="a network that can be loaded")
     arguments = parser.parse_args()
     if arguments.data is None:
         return FakeTrainer(arguments).run()
