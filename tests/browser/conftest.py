@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from annotator.sample import make_sample
+from annotator.store import Project
 from annotator.workspace import Workspace, key_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -87,6 +89,13 @@ class Server:
                 time.sleep(0.1)
         raise AssertionError(f"the server did not answer within {START_SECONDS} s")
 
+    def showing(self, folder: Path) -> Server:
+        """The same running app, asked for another project."""
+        Workspace(self.state / "tag2mask").remember(folder)
+        other = copy.copy(self)
+        other.folder = folder
+        return other
+
     def kill(self) -> None:
         """As a crash does it: no chance to clean up."""
         assert self.process is not None
@@ -104,6 +113,20 @@ class Server:
         assert self.process.stderr is not None
         self.process.stderr.close()
         self.process = None
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An app that runs through all tests that do not kill it; ask it for `showing` a project."""
+    place = tmp_path_factory.mktemp("app")
+    Project.create(place / "first").close()
+    running = Server(place / "first", place / "server-state")
+    try:
+        running.start()
+        yield running
+    finally:
+        if running.process is not None:
+            running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 from annotator import runs
 from annotator.intake import add_photos
 from annotator.store import Project
-from annotator.workspace import Workspace
 from engine.types import Source, Status
 from tests.browser.conftest import Server
 from tests.builders import make_instance, make_mask
@@ -23,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(app: Server, tmp_path: Path) -> Server:
     """Three photos with a proposed object each; cheaper than the sample project."""
     for number in range(3):
         save_scene(tmp_path / "photos" / f"{number}.png", seed=number)
@@ -38,15 +36,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         one = make_instance(mask, status=Status.PROPOSED, source=Source("other"), score=0.5)
         runs.record_photo(project, run, photo, instances=[one], seconds=0.1)
     project.close()
-    state = tmp_path / "server-state"
-    Workspace(state / "tag2mask").remember(tmp_path / "birds")
-    running = Server(tmp_path / "birds", state)
-    try:
-        running.start()
-        yield running
-    finally:
-        if running.process is not None:
-            running.stop()
+    return app.showing(tmp_path / "birds")
 
 
 class ExportPage:

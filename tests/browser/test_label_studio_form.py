@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from playwright.sync_api import BrowserContext, expect
 
 from annotator.intake import add_photos
 from annotator.store import Project
-from annotator.workspace import Workspace
 from engine.types import Status
 from exports.label_studio_rle import encode_brush
 from tests.annotator.labelstudio.conftest import (
@@ -32,7 +30,7 @@ PHOTOS = 3
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(app: Server, tmp_path: Path) -> Server:
     """Three photos with a proposal each, and the app on them."""
     for number in range(PHOTOS):
         save_scene(tmp_path / "photos" / f"{number}.png", seed=number)
@@ -44,15 +42,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     for photo in range(1, PHOTOS + 1):
         store(project, photo, proposed(MASK, category="dog"))
     project.close()
-    state = tmp_path / "server-state"
-    Workspace(state / "tag2mask").remember(tmp_path / "birds")
-    running = Server(tmp_path / "birds", state)
-    try:
-        running.start()
-        yield running
-    finally:
-        if running.process is not None:
-            running.stop()
+    return app.showing(tmp_path / "birds")
 
 
 def test_a_project_goes_there_and_comes_back(
@@ -76,10 +66,12 @@ def test_a_project_goes_there_and_comes_back(
 
         # A server that hesitates: stopped before anything is there, and begun anew.
         token.fill(LEGACY)
-        fake.fail("GET", "/api/version", "stall")
+        fake.fail("GET", "/api/version", "hold")
         send.click()
         expect(page.locator("#ls-result [role=progressbar]")).to_be_visible()
         stop.click()
+        expect(stop).to_be_disabled()
+        fake.released.set()
         expect(notice).to_contain_text("stopped")
         expect(stop).to_be_hidden()
         assert fake.tasks == []

@@ -29,7 +29,9 @@ class Failure:
 
     method: str
     path: str  # searched for as a pattern
-    how: int | str  # a status, "drop" (no answer) or "stall" (none in time)
+    how: int | str  # a status, "drop" (no answer), "stall" (none in time), "hold" (until released)
+        int | str
+    )  # a status, "drop" (no answer), "stall" (none in time) or "hold" (until released)
     times: int = 1
     skip: int = 0  # so many fitting requests go well first
     is_done: bool = False  # the request is carried out all the same
@@ -65,6 +67,7 @@ class FakeLabelStudio:
         self.access_tokens: set[str] = set()
         self.release = "1.23.2"
         self.knows_queries = True
+        self.released = threading.Event()
         self._ids = itertools.count(1)
         self._clock = itertools.count(1)
         self._lock = threading.RLock()
@@ -326,6 +329,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _fail(self, failure: Failure) -> None:
         if failure.how == "stall":
             time.sleep(1.5)
+        if failure.how == "hold":
+            self.fake.released.wait(60)
         if isinstance(failure.how, str):
             self.close_connection = True
             return
