@@ -30,8 +30,6 @@ class Failure:
     method: str
     path: str  # searched for as a pattern
     how: int | str  # a status, "drop" (no answer), "stall" (none in time), "hold" (until released)
-        int | str
-    )  # a status, "drop" (no answer), "stall" (none in time) or "hold" (until released)
     times: int = 1
     skip: int = 0  # so many fitting requests go well first
     is_done: bool = False  # the request is carried out all the same
