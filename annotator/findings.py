@@ -34,7 +34,8 @@ class Finding:
     """One thing that looks wrong: where, how bad from 0 to 1, why, and what found it.
 
     ``subject`` and ``state`` name what a person can confirm: an object as it is, a tag, a detection
-    at a place. ``box`` is set where there is no object: something may be missing there.
+    at a place. Several findings can be about one subject; kind, subject and state tell them apart.
+    ``box`` is set where there is no object: something may be missing there.
     """
 
     image_id: int

@@ -293,18 +293,21 @@ def record_check(view: View, image_id: int, detections: Sequence[Instance]) -> i
 
 
 def confirm(
-    transaction: Transaction, image_id: int, subject: str, *, actor: str, **context: Any
+    transaction: Transaction,
+    image_id: int,
+    *,
+    subject: str,
+    state: str,
+    actor: str,
+    **context: Any,
 ) -> Event:
-    """Say that a subject is right as it is: none of its findings comes back for this state.
+    """Say that a subject is right in its state: no finding of any kind comes back for that.
 
-    One event, which undo takes back. ReviewError where nothing is found about the subject.
+    One event, which undo takes back. ReviewError where nothing is found about the subject as it is.
     """
-    about = [one for one in open_findings(transaction, image_id=image_id) if one.subject == subject]
-    if not about:
+    about = open_findings(transaction, image_id=image_id)
+    if not any((one.subject, one.state) == (subject, state) for one in about):
         raise ReviewError("there is nothing to confirm: no finding is about this (any more)")
-    rows = [
-        {"image_id": image_id, "subject": subject, "state": state}
-        for state in dict.fromkeys(one.state for one in about)
-    ]
-    changes = [Change("confirmation", None, None, row) for row in rows]
-    return transaction.record(CONFIRM, changes, actor=actor, image_id=image_id, **context)
+    row = {"image_id": image_id, "subject": subject, "state": state}
+    change = Change("confirmation", None, None, row)
+    return transaction.record(CONFIRM, [change], actor=actor, image_id=image_id, **context)

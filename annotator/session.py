@@ -92,13 +92,14 @@ class ReviewSession:
             change = Change("instance", instance_id, row, None)
             _write(transaction, context, "delete", [change])
 
-    def confirm(self, context: Context, subject: str) -> None:
+    def confirm(self, context: Context, *, subject: str, state: str) -> None:
         """Say that what the findings are about is right as it is; see `annotator.qa`."""
         with self.project.write() as transaction:
             qa.confirm(
                 transaction,
                 context.image_id,
-                subject,
+                subject=subject,
+                state=state,
                 actor=context.actor,
                 base_revision=context.base_revision,
                 operation=context.operation,

@@ -89,7 +89,7 @@ def _clear_points(session: ReviewSession, context: Context, fields: Fields) -> i
 
 
 def _confirm(session: ReviewSession, context: Context, fields: Fields) -> int | None:
-    session.confirm(context, fields.text("subject"))
+    session.confirm(context, subject=fields.text("subject"), state=fields.text("state"))
     return None
 
 

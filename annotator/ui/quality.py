@@ -30,6 +30,7 @@ def described(finding: Finding) -> Answer:
     return {
         "kind": finding.kind,
         "subject": finding.subject,
+        "state": finding.state,
         "id": finding.instance_id,
         "cls": finding.category_id,
         "box": None if finding.box is None else list(finding.box),

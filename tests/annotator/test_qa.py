@@ -57,7 +57,13 @@ def findings(project: Project, kind: str, image_id: int | None = None) -> list[F
 
 def confirm(project: Project, finding: Finding) -> None:
     with project.write() as transaction:
-        qa.confirm(transaction, finding.image_id, finding.subject, actor="tester")
+        qa.confirm(
+            transaction,
+            finding.image_id,
+            subject=finding.subject,
+            state=finding.state,
+            actor="tester",
+        )
 
 
 # -- taking in a training ------------------------------------------------------------------------
@@ -320,6 +326,23 @@ def test_a_check_goes_over_decided_photos_and_leaves_only_findings(
     moved = found_by("detector", (61, 12, 99, 50), score=0.9)
     run_over(project, 1, [found_by("detector", (10, 10, 40, 40)), moved], kind=runs.CHECK)
     assert findings(project, DETECTOR) == []
+
+
+def test_one_of_three_missing_boxes_is_confirmed_for_itself(
+    project: Project, session: ReviewSession
+) -> None:
+    run_over(project, 1, [proposal((10, 10, 40, 40))])
+    session.set_status(here(1), 1, Status.ACCEPTED)
+    boxes: list[Box] = [
+        (60.0, 10.0, 70.0, 20.0),
+        (60.0, 40.0, 70.0, 50.0),
+        (60.0, 70.0, 70.0, 80.0),
+    ]
+    seen = [found_by("detector", box, score=0.9) for box in boxes]
+    run_over(project, 1, [found_by("detector", (10, 10, 40, 40)), *seen], kind=runs.CHECK)
+    first, second, third = findings(project, DETECTOR)
+    confirm(project, second)
+    assert findings(project, DETECTOR) == [first, third]
 
 
 # -- the command ---------------------------------------------------------------------------------

@@ -71,10 +71,12 @@ def test_an_order_begins_with_its_first_photo_and_says_why(page: Page, project: 
 
 def test_a_confirmed_finding_is_gone_and_undo_brings_it_back(page: Page) -> None:
     full = page.send("open", photo=4)["full"]
-    answer = page.send("confirm", photo=4, base_rev=full["rev"], subject="object 2")
+    finding = next(one for one in full["findings"] if one["subject"] == "object 2")
+    about = {"photo": 4, "subject": "object 2", "state": finding["state"]}
+    answer = page.send("confirm", base_rev=full["rev"], **about)
     assert [one["subject"] for one in answer["findings"]] == ["tag 2"]
     assert (answer["upsert"], answer["undo_label"]) == ([], "confirm")
-    again = page.send("confirm", photo=4, base_rev=answer["rev"], subject="object 2")
+    again = page.send("confirm", base_rev=answer["rev"], **about)
     assert again["error"]["code"] == "review"
     undone = page.send("undo", photo=4, base_rev=answer["rev"])
     assert [one["subject"] for one in undone["findings"]] == ["tag 2", "object 2"]
@@ -117,7 +119,7 @@ def test_accepting_above_looks_first_and_one_answer_takes_it_back(page: Page) ->
     [
         ("open", {"renew": "yes"}),
         ("open", {"filter": {"order": "worst"}}),
-        ("confirm", {"photo": 4, "base_rev": 0}),
+        ("confirm", {"photo": 4, "base_rev": 0, "subject": "object 2"}),
         ("preview_above", {"min_score": 2}),
         ("accept_above", {"min_score": 0.5, "objects": 0}),
         ("take_back", {}),

@@ -69,12 +69,14 @@ function createActions(parts) {
   // ---- findings ---------------------------------------------------------------------------------
 
   function look(finding) {
-    state.chosenFinding = finding.subject;
+    state.chosenFinding = findingKey(finding);
     select(finding.id, true);
   }
 
+  const withKey = (key) => state.findings().find((one) => findingKey(one) === key);
+
   function confirmed(finding) {
-    session.edit({ op: "confirm", subject: finding.subject });
+    session.edit({ op: "confirm", subject: finding.subject, state: finding.state });
     const next = state.findings()[0];
     if (next) return look(next);
     parts.render();
@@ -91,15 +93,15 @@ function createActions(parts) {
 
   function nextFinding() {
     if (!state.hasPhoto()) return;
-    const here = state.findings();
-    const next = here[here.indexOf(state.finding()) + 1];
+    const now = state.finding();
+    const next = now && findingAfter(state.findings(), now);
     if (next) look(next);
     else go(() => session.step(1, true));
   }
 
   /** Draw what may be missing, as the detector saw it; the segmenter finds its mask. */
-  function addMissing(subject) {
-    const finding = state.findings().find((one) => one.subject === subject && one.box);
+  function addMissing(key) {
+    const finding = withKey(key);
     if (!state.canEdit() || !finding) return;
     session.edit({ op: "add_box", cls: finding.cls, box: finding.box });
   }
@@ -267,8 +269,8 @@ function createActions(parts) {
         session.edit({ op: "set_status", id: one.id, status: "proposed" })),
       confirm: () => confirm(),
       "next-finding": nextFinding,
-      "look-at": (subject) => {
-        const finding = state.findings().find((one) => one.subject === subject);
+      "look-at": (key) => {
+        const finding = withKey(key);
         if (finding) look(finding);
       },
       "add-missing": addMissing,

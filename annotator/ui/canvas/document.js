@@ -112,7 +112,10 @@ function previewOp(doc, op) {
     case "clear_points":
       return change(() => ({ points: [] }));
     case "confirm":
-      return { ...doc, findings: doc.findings.filter((one) => one.subject !== op.subject) };
+      return {
+        ...doc,
+        findings: doc.findings.filter((one) => one.subject !== op.subject || one.state !== op.state),
+      };
     case "delete":
       return { ...doc, instances: doc.instances.filter((one) => one.id !== op.id) };
     case "accept_all":
@@ -171,10 +174,19 @@ function visibleInstances(doc, { minScore = 0, showRejected = false, recent = ne
   });
 }
 
+/** What tells findings apart: an object can have several, and a class several missing boxes. */
+const findingKey = (one) => [one.kind, one.subject, one.state].join(" | ");
+
 /** The finding that a key is about: the one chosen, that of the selection, else the worst. */
 function focusedFinding(findings, { chosenFinding = null, selected = null } = {}) {
-  return findings.find((one) => one.subject === chosenFinding) ||
+  return findings.find((one) => findingKey(one) === chosenFinding) ||
     findings.find((one) => one.id !== null && one.id === selected) || findings[0] || null;
+}
+
+/** The one after `finding` that is not the same over again; null at the end. */
+function findingAfter(findings, finding) {
+  const rest = findings.slice(findings.indexOf(finding) + 1);
+  return rest.find((one) => findingKey(one) !== findingKey(finding)) || null;
 }
 
 /** The next proposal after `id` in list order, wrapping; null where all are decided. */
@@ -237,6 +249,6 @@ if (typeof module !== "undefined") {
   module.exports = {
     CURATED, FILTERS, SHORTCUTS, STATUS_GLYPHS, actionForKey, applyPatch, previewOp,
     visibleInstances, nextOpen, neighbour, orderedClasses, tally, stripWindow, missingPages,
-    isOwnDrawing, focusedFinding,
+    isOwnDrawing, focusedFinding, findingAfter, findingKey,
   };
 }

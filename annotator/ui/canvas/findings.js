@@ -12,7 +12,7 @@ function makeFindingRow(one) {
   shown.append(make("span", "t2m-finding-kind"), make("span", "t2m-finding-reason"));
   row.append(make("span", "t2m-finding-mark", "!"), shown);
   if (one.box) {
-    const add = actionButton("add-missing", "plus", "Add it with this box", one.subject);
+    const add = actionButton("add-missing", "plus", "Add it with this box", findingKey(one));
     row.append(add);
   }
   return row;
@@ -21,10 +21,9 @@ function makeFindingRow(one) {
 /** The findings of the photo, worst first; the one that K is about is marked. */
 function renderFindings(list, state) {
   const focused = state.finding();
-  const key = (one) => [one.kind, one.subject, one.box].join(" ");
-  reconcile(list, state.findings(), key, makeFindingRow, (row, one) => {
+  reconcile(list, state.findings(), findingKey, makeFindingRow, (row, one) => {
     const [kind, reason] = row.children[1].children;
-    row.children[1].dataset.id = one.subject;
+    row.children[1].dataset.id = findingKey(one);
     kind.textContent = FINDING_WORDS[one.kind];
     reason.textContent = sentence(one.reason) + ".";
     row.title = "Badness " + one.badness.toFixed(2) + " of 1";

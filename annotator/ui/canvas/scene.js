@@ -230,16 +230,18 @@ function createScene(canvas, state) {
   /** Where a detector sees what nobody marked. */
   function paintMissing(finding) {
     const rect = screenBox(finding.box);
+    const lit = finding === state.finding(); // of several, the one that K is about
+    const halo = lit ? [6, "rgba(255,255,255,0.9)"] : [4.5, "rgba(0,0,0,0.45)"];
     context.setLineDash([2, 5]);
     context.lineCap = "round";
-    for (const [width, colour] of [[4.5, "rgba(0,0,0,0.45)"], [2.5, css(classColour(finding.cls))]]) {
+    for (const [width, colour] of [halo, [2.5, css(classColour(finding.cls))]]) {
       context.lineWidth = width;
       context.strokeStyle = colour;
       context.strokeRect(...rect);
     }
     context.setLineDash([]);
     context.lineCap = "butt";
-    const mark = { ...finding, id: finding.subject, status: "missing", score: null };
+    const mark = { ...finding, id: findingKey(finding), status: "missing", score: null };
     paintLabel(mark, 0);
   }
 

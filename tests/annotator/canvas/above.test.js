@@ -48,19 +48,20 @@ test("a preview says how many, where, and what to expect", () => {
 });
 
 test("a key is about the finding chosen, else that of the selection, else the worst", () => {
-  const found = [{ subject: "object 1", id: 1 }, { subject: "tag 3", id: null },
-    { subject: "object 2", id: 2 }];
+  const finding = (subject, id) => ({ kind: "tags", subject, state: "s", id });
+  const found = [finding("object 1", 1), finding("tag 3", null), finding("object 2", 2)];
   assert.equal(focusedFinding([], {}), null);
   assert.equal(focusedFinding(found, {}).subject, "object 1");
   assert.equal(focusedFinding(found, { selected: 2 }).subject, "object 2");
-  assert.equal(focusedFinding(found, { selected: 2, chosenFinding: "tag 3" }).subject, "tag 3");
+  assert.equal(focusedFinding(found, { selected: 2, chosenFinding: "tags | tag 3 | s" }).subject, "tag 3");
   assert.equal(focusedFinding(found, { chosenFinding: "gone" }).subject, "object 1");
 });
 
 test("a confirmed finding is gone at once, and the server has the last word", () => {
-  const doc = { instances: [], findings: [{ subject: "object 1" }, { subject: "tag 3" }] };
-  const now = previewOp(doc, { op: "confirm", subject: "object 1" });
-  assert.deepEqual(now.findings, [{ subject: "tag 3" }]);
+  const findings = [{ subject: "object 1", state: "s" }, { subject: "object 1", state: "t" }];
+  const doc = { instances: [], findings };
+  const now = previewOp(doc, { op: "confirm", subject: "object 1", state: "s" });
+  assert.deepEqual(now.findings, [{ subject: "object 1", state: "t" }]);
   assert.deepEqual(applyPatch(doc, { findings: [] }).findings, []);
   assert.equal(applyPatch(doc, {}).findings, doc.findings);
 });
