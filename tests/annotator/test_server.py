@@ -268,7 +268,9 @@ def test_nothing_on_the_page_points_outside(config: dict[str, Any]) -> None:
     text = json.dumps([one["props"] for one in config["components"]])
     text += config.get("css") or ""
     found = set(re.findall(r"https?://[^\s\"'\\)<>]+", text))
-    assert {url for url in found if not url.startswith("http://www.w3.org/")} == set()
+    # A name that means a namespace, and this machine as the example of a Label Studio's address.
+    harmless = ("http://www.w3.org/", "http://localhost:8080")
+    assert {url for url in found if not url.startswith(harmless)} == set()
 
 
 def test_nothing_is_reported_home(config: dict[str, Any]) -> None:
