@@ -32,6 +32,7 @@ class DetectorMaterial:
     judges: tuple[LabeledImage, ...]  # held back, with their curated instances
     unfinished: int  # photos held back that cannot judge yet
     photos: int  # of the project
+    unseen: int = 0  # of the unfinished: all decided, but something was accepted unseen
     with_proposals: float | None = None  # the score from which proposals train as well
 
     @property
@@ -126,7 +127,10 @@ def material_here(
         if not os.path.isfile(project.photo_path(photo))
     }
     found = holdback.parts(view)
-    there = Parts(*(tuple(one for one in part if one.id not in gone) for part in _parts(found)))
+    there = Parts(
+        *(tuple(one for one in part if one.id not in gone) for part in _parts(found)),
+        unseen=found.unseen,
+    )
     whole = _material(found, with_proposals)
     missing = [gone[one.id] for one in (*whole.train, *whole.judges) if one.id in gone]
     return _material(there, with_proposals), missing
@@ -154,6 +158,7 @@ def _material(found: Parts, with_proposals: float | None) -> DetectorMaterial:
         judges=tuple(judges),
         unfinished=len(found.unfinished),
         photos=sum(len(part) for part in _parts(found)),
+        unseen=found.unseen,
         with_proposals=with_proposals,
     )
 

@@ -2,14 +2,19 @@
 
 The photo's SHA-256 decides, so the same photo is held back in every project, whatever it is called
 and whenever it came. A larger share keeps all that a smaller one held back. Only photos that are
-reviewed in full can judge.
+reviewed in full can judge, and what was accepted above a score was not reviewed: a detector would
+judge itself by its own proposals.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import select
+
+from annotator import schema
 from annotator.store import Transaction
+from annotator.thresholds import ACCEPT_ABOVE, TAKE_BACK, accepted_unseen
 from annotator.views import View
 from engine.errors import OptionError
 from engine.types import CURATED, LabeledImage, Status
@@ -28,6 +33,7 @@ class Parts:
     train: tuple[LabeledImage, ...]
     judges: tuple[LabeledImage, ...]  # held back, and reviewed in full
     unfinished: tuple[LabeledImage, ...]  # held back, and cannot judge yet
+    unseen: int = 0  # of them only because objects were accepted above a score and never looked at
 
 
 def is_held_back(sha256: str, share: float) -> bool:
@@ -63,12 +69,38 @@ def parts(view: View) -> Parts:
     train: list[LabeledImage] = []
     judges: list[LabeledImage] = []
     unfinished: list[LabeledImage] = []
+    unseen, waiting = unconfirmed(view), 0
     for image in view.labeled(frozenset(Status)):
         if image.id not in held_back:
             train.append(image)
+        elif not is_complete(image):
+            unfinished.append(image)
+        elif any(one.id in unseen and one.status in CURATED for one in image.instances):
+            unfinished.append(image)
+            waiting += 1
         else:
-            (judges if is_complete(image) else unfinished).append(image)
-    return Parts(tuple(train), tuple(judges), tuple(unfinished))
+            judges.append(image)
+    return Parts(tuple(train), tuple(judges), tuple(unfinished), waiting)
+
+
+def unconfirmed(view: View) -> set[int]:
+    """The instances accepted above a score that nobody has decided on or changed since."""
+    unseen = accepted_unseen(view)
+    if not unseen:
+        return unseen
+    table = schema.journal
+    bulk = select(table.c.id).where(table.c.kind == ACCEPT_ABOVE)
+    of_bulk = table.c.kind.in_([ACCEPT_ABOVE, TAKE_BACK]) | table.c.target.in_(bulk)
+    touched: set[int] = set()
+    # Oldest first: what was decided before the bulk says nothing about it.
+    for row in view.connection.execute(
+        select(table.c.changes, of_bulk.label("is_bulk"))
+        .where(table.c.image_id.in_(select(table.c.image_id).where(table.c.kind == ACCEPT_ABOVE)))
+        .order_by(table.c.id)
+    ):
+        ids = {change["id"] for change in row.changes if change["table"] == "instance"}
+        touched = touched - ids if row.is_bulk else touched | ids
+    return unseen - touched
 
 
 def weakness(photos: int) -> str:
@@ -80,4 +112,15 @@ def weakness(photos: int) -> str:
     return (
         f"{shown} {verb}, and it takes about {ENOUGH} for a judgement that holds: review "
         f"{ENOUGH - photos} more of those held back"
+    )
+
+
+def unseen_hint(photos: int) -> str:
+    """What keeps so many decided photos from judging; empty where there is none."""
+    if not photos:
+        return ""
+    shown = "1 of them holds" if photos == 1 else f"{photos} of them hold"
+    return (
+        f"{shown} objects that were accepted above a score and not looked at since, which would "
+        "let a detector judge itself: reopen those objects and decide, or change them"
     )

@@ -204,10 +204,11 @@ def _nobody_judges(project: Project, left_out: int) -> str:
     with project.read() as view:
         share, parts = holdback.share_of(view), holdback.parts(view)
     if parts.unfinished:
+        hint = holdback.unseen_hint(parts.unseen)
         return (
             f"{len(parts.unfinished)} photos are held back and none is reviewed in full yet; "
             f"review some of them, for example {parts.unfinished[0].file_name}"
-        )
+        ) + (f" ({hint})" if hint else "")
     return (
         f"no photo is held back: {share:.0%} of {len(parts.train)} photos are none; add photos, or "
         "hold back a larger share: annotator models judging --share 0.4"

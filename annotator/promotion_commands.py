@@ -140,6 +140,7 @@ def _judging(project: Project, arguments: argparse.Namespace) -> bool:
             "share": holdback.share_of(view),
             "judge": len(parts.judges),
             "unfinished": [image.file_name for image in parts.unfinished],
+            "accepted_unseen": parts.unseen,
             "by_hand": promotion.is_by_hand(view),
             "promoted": promotion.current(view),
             "history": [asdict(one) for one in promotion.history(view)],
@@ -148,7 +149,7 @@ def _judging(project: Project, arguments: argparse.Namespace) -> bool:
     lines = [
         f"{value['share']:.0%} of the photos are held back for ever: {held_back} photos, of which "
         f"{value['judge']} are reviewed in full and judge",
-        *filter(None, [holdback.weakness(len(parts.judges))]),
+        *filter(None, [holdback.weakness(len(parts.judges)), holdback.unseen_hint(parts.unseen)]),
         "detectors are promoted " + ("by hand" if value["by_hand"] else "by rule"),
         f"in use: {value['promoted'] or 'no detector'}",
         *(

@@ -207,7 +207,7 @@ class Decisions:
         # An import can bring what is decided already.
         unclear = {row.id: row.image_id for row in rows if row.edited or row.mark is not None}
         self._look_up(view, unclear)
-        unseen = _accepted_unseen(view)
+        unseen = accepted_unseen(view)
         decisions = []
         for row in rows:
             born = self._births[row.id] if row.id in unclear else row._mapping
@@ -255,7 +255,7 @@ def place_of(table: Table) -> list[Any]:
     return [table.c[name] for name in ("category_id", "x0", "y0", "x1", "y1")]
 
 
-def _accepted_unseen(view: View) -> set[int]:
+def accepted_unseen(view: View) -> set[int]:
     """The instances that were accepted above a score, all at once, and not taken back since."""
     table = schema.journal
     bulk = select(table.c.id).where(table.c.kind == ACCEPT_ABOVE)

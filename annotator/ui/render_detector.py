@@ -58,8 +58,9 @@ def readiness(found: DetectorMaterial, *, share: float) -> str:
             f'<p class="t2-warn">Fewer than {SMALL_CLASS} objects, hardly learned: {names}</p>'
         )
     lines.append(f"<p>{_held_back(found, share)}</p>")
-    if weak := holdback.weakness(len(found.judges)):
-        lines.append(f'<p class="t2-warn">{escape(_sentence(weak))}</p>')
+    for hint in (holdback.weakness(len(found.judges)), holdback.unseen_hint(found.unseen)):
+        if hint:
+            lines.append(f'<p class="t2-warn">{escape(_sentence(hint))}</p>')
     return "".join(lines) + "</div>"
 
 

@@ -1,30 +1,26 @@
-"""Held-back photos judge, the better detector is used, and one step leads back."""
+"""The better detector is used, by rule or by hand, and one step leads back."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from safetensors.numpy import save_file
 
-from annotator import holdback, judgements, judging, models, promotion, training
+from annotator import (
+    holdback,
+    judgements,
+    judging,
+    promotion,
+    training,
+)
 from annotator.__main__ import DONE, main
-from annotator.judging import Detect, Figure, Judgement
 from annotator.promotion import BACK, HAND, RULE
 from annotator.store import Project
-from annotator.training import Trainings
 from engine.errors import ConflictError, OptionError, StoreError
-from engine.types import Box, Image, Status
 from tests.annotator.command_line import answer, complaint
-from tests.annotator.reviewed import EGG, put, reviewed_project, sorted_photos
-from tests.annotator.trainers import begin_detector, wait_for_end
-
-NOWHERE: Box = (0.0, 0.0, 10.0, 10.0)
+from tests.annotator.fake_detectors import Seer, add_model, seers
+from tests.annotator.reviewed import reviewed_project
 
 
 @pytest.fixture
@@ -33,202 +29,6 @@ def hens(tmp_path: Path) -> Iterator[Project]:
     project = reviewed_project(tmp_path, photos=16)
     yield project
     project.close()
-
-
-def add_model(
-    project: Project, name: str, *, arch: str = "fasterrcnn", weight: float = 0.0
-) -> Path:
-    """A file that says it is a detector; nothing but its card is ever read."""
-    card = {"kind": "detector", "arch": arch, "options": {}, "classes": ["egg"]}
-    path = project.subfolder(models.MODELS) / f"{name}.safetensors"
-    weights = {"weight": np.full(2, weight, np.float32)}
-    save_file(
-        weights, path, metadata={"tag2mask": json.dumps({**card, "metrics": {}, "training": {}})}
-    )
-    return path
-
-
-class Seer:
-    """Finds one egg on each photo: where it is, or on so many photos somewhere else."""
-
-    def __init__(self, *, misses: int = 0, score: float = 0.9, category: str = "egg") -> None:
-        self.misses, self.score, self.category = misses, score, category
-
-    def __call__(self, image: Image) -> Sequence[judging.Detection]:
-        box = NOWHERE if self.misses > 0 else EGG
-        self.misses -= 1
-        return [FakeDetection(box, self.category, self.score)]
-
-
-class FakeDetection:
-    def __init__(self, box: Box, category: str, score: float) -> None:
-        self.box, self.category, self.score = box, category, score
-
-
-def seers(**known: Seer) -> Callable[[Path], Detect]:
-    """Loads by the name of the file."""
-    return lambda path: known[path.stem]
-
-
-# -- who is held back ------------------------------------------------------------------------------
-
-
-@given(st.binary(min_size=32, max_size=32), st.floats(0, 1), st.floats(0, 1))
-def test_a_larger_share_keeps_all_that_a_smaller_one_held_back(
-    content: bytes, one: float, other: float
-) -> None:
-    smaller, larger = sorted((one, other))
-    assert holdback.is_held_back(content.hex(), smaller) <= holdback.is_held_back(
-        content.hex(), larger
-    )
-    assert not holdback.is_held_back(content.hex(), 0.0)
-    assert holdback.is_held_back(content.hex(), 1.0)
-
-
-def test_the_part_of_a_photo_is_its_contents_for_ever() -> None:
-    assert holdback.is_held_back("33333333" + "0" * 56, 0.2)
-    assert not holdback.is_held_back("33333334" + "0" * 56, 0.2)  # 0x33333334 / 2**32 > 0.2
-
-
-def test_only_photos_reviewed_in_full_judge(hens: Project) -> None:
-    _, held_back = sorted_photos(hens)
-    put(hens, held_back[0], status=Status.PROPOSED, score=0.5)
-    with hens.read() as view:
-        parts = holdback.parts(view)
-    assert [image.id for image in parts.unfinished] == held_back[:1]
-    assert [image.id for image in parts.judges] == held_back[1:]
-    assert len(parts.train) + len(held_back) == 16
-
-
-@pytest.mark.parametrize(
-    ("photos", "said"),
-    [(0, "no photo judges, and it takes about 10"), (9, "review 1 more"), (10, "")],
-)
-def test_a_weak_judgement_says_so(photos: int, said: str) -> None:
-    assert said in holdback.weakness(photos)
-    assert bool(said) == bool(holdback.weakness(photos))
-
-
-@pytest.mark.parametrize("share", [-0.1, 0.95])
-def test_a_share_that_leaves_nothing_is_refused(hens: Project, share: float) -> None:
-    with hens.write() as transaction, pytest.raises(OptionError, match=r"from 0 to 0\.9"):
-        holdback.set_share(transaction, share)
-
-
-# -- judging ---------------------------------------------------------------------------------------
-
-
-def test_old_and_new_are_measured_on_the_same_held_back_photos(hens: Project) -> None:
-    for weight, name in enumerate(("old", "new")):
-        add_model(hens, name, weight=weight)
-    promotion.promote(hens, "old", by=HAND)
-    _, held_back = sorted_photos(hens)
-    told: list[tuple[int, int]] = []
-    found = judging.judge(
-        hens,
-        "new",
-        load=seers(new=Seer(), old=Seer(misses=len(held_back) - 1)),
-        on_progress=lambda done, total: told.append((done, total)),
-    )
-    assert (found.candidate, found.present, found.photos) == ("new", "old", len(held_back))
-    assert found.figures["ap50"].value == pytest.approx(1.0)
-    assert found.figures["corloc"] == Figure(1.0, 1.0, 1.0)
-    assert found.present_figures["corloc"].value == pytest.approx(1 / len(held_back))
-    change = found.differences["ap50"]
-    assert change.low <= change.value <= change.high
-    assert change.value == pytest.approx(1 - found.present_figures["ap50"].value)
-    assert found.per_class == {"egg": pytest.approx(1.0)}
-    assert found.is_better
-    assert found.reason.startswith("better than old: AP50 +")
-    assert told[0] == (0, 2 * len(held_back))
-    assert told[-1] == (2 * len(held_back), 2 * len(held_back))
-    assert Judgement.from_dict(json.loads(json.dumps(found.as_dict()))) == found
-
-
-def test_an_equal_detector_is_not_better_and_a_worse_one_is_told_as_such(hens: Project) -> None:
-    for weight, name in enumerate(("old", "new")):
-        add_model(hens, name, weight=weight)
-    promotion.promote(hens, "old", by=HAND)
-    equal = judging.judge(hens, "new", load=seers(new=Seer(), old=Seer()))
-    assert (equal.is_better, equal.differences["ap50"].value) == (False, 0.0)
-    assert equal.reason.startswith("not surely better than old")
-    worse = judging.judge(hens, "new", load=seers(new=Seer(misses=99), old=Seer()))
-    assert not worse.is_better
-    assert worse.reason.startswith("worse than old: AP50 -100.0%")
-
-
-def test_where_none_is_in_use_the_first_that_finds_something_is_better(hens: Project) -> None:
-    add_model(hens, "first")
-    assert judging.judge(hens, "first", load=seers(first=Seer())).is_better
-    blind = judging.judge(hens, "first", load=seers(first=Seer(misses=99)))
-    assert (blind.is_better, blind.present) == (False, "")
-    assert blind.reason == "it found none of the objects (AP50 0.0%)"
-
-
-def test_a_class_that_nobody_knows_is_found_wrong_and_nothing_breaks(hens: Project) -> None:
-    add_model(hens, "first")
-    found = judging.judge(hens, "first", load=seers(first=Seer(category="unheard of")))
-    assert found.figures["ap50"].value == 0.0
-    assert not found.is_better
-
-
-def test_the_one_in_use_is_not_better_than_itself(hens: Project) -> None:
-    add_model(hens, "only")
-    promotion.promote(hens, "only", by=HAND)
-    found = judging.judge(hens, "only", load=seers(only=Seer()))
-    assert (found.is_better, found.present, found.reason) == (False, "", "only is in use already")
-
-
-@pytest.mark.parametrize(
-    ("change", "low", "high", "is_better"),
-    [
-        (0.1, 0.0, 0.2, True),
-        (0.1, -0.01, 0.2, False),
-        (0.0, 0.0, 0.0, False),
-        (-0.1, -0.2, 0.1, False),
-    ],
-)
-def test_the_rule_asks_that_nearly_all_draws_are_no_worse(
-    change: float, low: float, high: float, is_better: bool
-) -> None:
-    figures = {"ap50": Figure(0.5, 0.4, 0.6)}
-    found = judging.verdict(figures, {"ap50": Figure(change, low, high)}, present="old")
-    assert found[0] is is_better
-
-
-def test_nobody_to_judge_is_told_with_what_to_do(hens: Project) -> None:
-    add_model(hens, "first")
-    _, held_back = sorted_photos(hens)
-    for image_id in held_back:
-        put(hens, image_id, status=Status.PROPOSED, score=0.5)
-    with pytest.raises(OptionError, match="none is reviewed in full yet; review some of them, for"):
-        judging.judge(hens, "first", load=seers(first=Seer()))
-    with hens.write() as transaction:
-        holdback.set_share(transaction, 0.0)
-    with pytest.raises(OptionError, match="hold back a larger share"):
-        judging.judge(hens, "first", load=seers(first=Seer()))
-
-
-@pytest.mark.usefixtures("fake_trainer")
-def test_photos_that_a_detector_has_learned_from_do_not_judge_it(hens: Project) -> None:
-    """They can only meet when fewer photos were held back at the time of the training."""
-    trainings = Trainings(hens)
-    wait_for_end(trainings, begin_detector(trainings, epochs=1, name="first"))
-    train, held_back = sorted_photos(hens)
-    assert judging.learnt_from(hens, "first") == set(train)
-    with hens.write() as transaction:
-        holdback.set_share(transaction, 0.6)
-    now_held_back = sorted_photos(hens, 0.6)[1]
-    assert set(held_back) < set(now_held_back)
-    found = judging.judge(hens, "first", load=seers(first=Seer()))
-    assert (found.photos, found.left_out) == (
-        len(held_back),
-        len(now_held_back) - len(held_back),
-    )
-    # One that began with it has seen what it has seen.
-    number = begin_detector(trainings, epochs=1, name="second", weights="first")
-    wait_for_end(trainings, number)
-    assert judging.learnt_from(hens, "second") >= set(train)
 
 
 # -- which one is used -----------------------------------------------------------------------------
