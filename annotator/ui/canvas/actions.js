@@ -40,9 +40,15 @@ function createActions(parts) {
     if (!state.openInstances().length) tell("All decided. Press → for the next photo.", "good");
   }
 
+  /** Whether the photo can be edited. A key that comes before its photo is not kept for it. */
+  function mayEdit() {
+    if (state.navigating) tell(STILL_OPENING);
+    return state.canEdit();
+  }
+
   /** The instance a decision is about; selects the first open one where nothing is selected. */
   function subject() {
-    if (!state.canEdit()) return null;
+    if (!mayEdit()) return null;
     const one = state.selectedInstance();
     if (one) return one;
     const first = nextOpen(state.visible(), null);
@@ -85,7 +91,7 @@ function createActions(parts) {
 
   /** Only what is highlighted can be confirmed: nobody agrees to what they have not seen. */
   function confirm() {
-    if (!state.canEdit()) return;
+    if (!mayEdit()) return;
     const finding = state.finding();
     if (finding) confirmed(finding);
     else tell("Nothing looks wrong on this photo. Press S for the next finding.");
@@ -93,6 +99,7 @@ function createActions(parts) {
 
   function nextFinding() {
     if (!state.hasPhoto()) return;
+    if (state.navigating) return tell(STILL_OPENING);
     const now = state.finding();
     const next = now && findingAfter(state.findings(), now);
     if (next) look(next);
@@ -102,12 +109,12 @@ function createActions(parts) {
   /** Draw what may be missing, as the detector saw it; the segmenter finds its mask. */
   function addMissing(key) {
     const finding = withKey(key);
-    if (!state.canEdit() || !finding) return;
+    if (!finding || !mayEdit()) return;
     session.edit({ op: "add_box", cls: finding.cls, box: finding.box });
   }
 
   function acceptAll() {
-    if (!state.canEdit()) return;
+    if (!mayEdit()) return;
     const open = state.openInstances();
     const ready = open.filter((one) => one.cls !== null);
     if (!open.length) return tell("Nothing is left to accept here.");
@@ -124,6 +131,7 @@ function createActions(parts) {
     if (!state.doc) return;
     const found = state.doc.classes.find((one) => String(one.id) === String(id));
     if (!found) return;
+    if (state.navigating) return tell(STILL_OPENING);
     state.chosenClass = found.id;
     const one = state.selectedInstance();
     if (one && state.canEdit() && one.cls !== found.id) {
@@ -141,7 +149,7 @@ function createActions(parts) {
 
   function findOrAddClass(name) {
     const wanted = name.trim();
-    if (!wanted || !state.canEdit()) return false;
+    if (!wanted || !mayEdit()) return false;
     const lower = wanted.toLowerCase();
     const exact = state.doc.classes.find((one) => one.name.toLowerCase() === lower);
     // Only the whole name means a class that is there: "cat" may be new beside "caterpillar".
@@ -155,7 +163,7 @@ function createActions(parts) {
   }
 
   function go(run) {
-    if (!state.project || state.navigating) return;
+    if (!state.project) return;
     if (session.outbox.offline) {
       tell("The last changes are not saved yet; the next photo opens once they are.", "error");
       return;
@@ -213,7 +221,7 @@ function createActions(parts) {
   }
 
   function history(op, allowed) {
-    if (!state.canEdit()) return;
+    if (!mayEdit()) return;
     state.chosenFinding = null; // what comes back is looked at again, worst first
     if (!allowed && !session.outbox.edits().length) tell("Nothing to " + op + " on this photo.");
     else session.edit({ op });
@@ -221,7 +229,7 @@ function createActions(parts) {
 
   function clearPoints() {
     const one = state.selectedInstance();
-    if (!state.canEdit()) return;
+    if (!mayEdit()) return;
     if (!one || !one.points.length) return tell("The selection has no clicks to clear.");
     session.edit({ op: "clear_points", id: one.id });
   }
@@ -240,7 +248,7 @@ function createActions(parts) {
   }
 
   const onThis = (run) => (id) => {
-    const one = state.canEdit() && byId(id);
+    const one = mayEdit() && byId(id);
     if (one) run(one);
   };
 

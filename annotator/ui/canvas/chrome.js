@@ -121,8 +121,8 @@ function createChrome(root, state) {
     enable("next-mask", ready && (selected !== null || open > 0));
     text("accept-all-label", open > 1 ? "Accept all " + open : "Accept all");
     const nav = state.nav();
-    enable("previous-photo", state.hasPhoto() && !state.navigating);
-    enable("next-photo", state.hasPhoto() && !state.navigating);
+    enable("previous-photo", state.hasPhoto());
+    enable("next-photo", state.hasPhoto());
     const index = nav.index === null ? "–" : nav.index + 1;
     text("position", state.hasPhoto() ? index + " / " + nav.total : "");
     text("name", state.hasPhoto() ? state.doc.name : "");

@@ -72,11 +72,11 @@ function createOutbox({ send, probe, on, wait = (ms) => new Promise((done) => se
     run();
   };
   box.retryNow = () => wake && wake();
-  /** Forget the edits of a photo that nobody sent yet; returns how many. */
+  /** Forget what is asked of a photo and was not sent yet; returns how many edits that were. */
   box.forget = (photo) => {
-    const before = box.pending.length;
+    const before = box.edits().length;
     box.pending = box.pending.filter((op) => op === box.inFlight || op.photo !== photo);
-    return before - box.pending.length;
+    return before - box.edits().length;
   };
   box.edits = () => box.pending.filter((op) => !op.read);
   box.idle = () => (running ? new Promise((done) => idlers.push(done)) : Promise.resolve());

@@ -2,6 +2,7 @@
 // the answer will look. The one place that knows the wire protocol; every request carries
 // {op, op_id, project, photo, base_rev, tab}, every answer is {full}, a patch, or {error}.
 
+const STILL_OPENING = "The next photo is still opening; press again.";
 const EDITED_HINT_MS = 300; // side panels refresh once after a burst of edits, not per edit
 
 /**
@@ -22,6 +23,7 @@ function createSession(state, ask, view) {
     },
     on: {
       prepare(op) {
+        if (op.op === "step") op.photo = state.server.photo; // on from where the last step led
         // A retry keeps the revision it was first sent with: the server knows it by op_id.
         if (op.base_rev === undefined) op.base_rev = state.server ? state.server.rev : 0;
       },
@@ -36,7 +38,7 @@ function createSession(state, ask, view) {
   }
 
   function wire(op) {
-    const { read, after, preview, ...sent } = op;
+    const { read, moves, after, preview, ...sent } = op;
     return { ...sent, project: state.project, tab, base_rev: sent.base_rev || 0 };
   }
 
@@ -54,6 +56,11 @@ function createSession(state, ask, view) {
     const moved = !state.server || state.server.photo !== full.photo;
     // Only a question about the list says where in the filtered list the photo stands.
     const keepsPlace = !moved && !op.filter;
+    // What was decided on the photo as it was shown is refused where that is no longer so.
+    const isOther = !moved && op.read && state.server.rev !== full.rev;
+    for (const edit of isOther ? outbox.edits() : []) {
+      if (edit.base_rev === undefined) edit.base_rev = state.server.rev;
+    }
     state.server = keepsPlace ? { ...full, nav: state.server.nav } : full;
     if (moved) {
       Object.assign(state,
@@ -76,7 +83,7 @@ function createSession(state, ask, view) {
   function answered(op, answer) {
     state.lastError = answer.error || null;
     state.unreachable = false;
-    if (op.read) state.navigating = false;
+    arrived();
     if (answer.error) return failed(op, answer);
     if (answer.full) {
       adopt(answer.full, op);
@@ -87,6 +94,11 @@ function createSession(state, ask, view) {
     if (op.op === "add_class") classAdded(op);
     if (!op.read) hintEdited();
     if (op.after) op.after();
+  }
+
+  /** Another photo is on its way as long as a question that may lead to one is. */
+  function arrived() {
+    state.navigating = outbox.pending.some((op) => op.moves);
   }
 
   function adoptPatch(op, patch) {
@@ -106,6 +118,7 @@ function createSession(state, ask, view) {
   function failed(op, { error, full }) {
     let dropped = 0;
     if (error.code === "conflict") dropped = outbox.forget(op.photo);
+    arrived();
     dropped += forgetDraft(op);
     const more = dropped ? " " + plural(dropped, "later change was", "later changes were") +
       " not applied." : "";
@@ -120,7 +133,9 @@ function createSession(state, ask, view) {
 
   // The server answers other questions but not this one: take the preview back, offer a second try.
   function refused(op) {
-    if (op.read) state.navigating = false;
+    // Steps on from a photo that did not come lead nowhere.
+    if (op.moves) outbox.pending = outbox.pending.filter((other) => !other.moves);
+    arrived();
     state.unreachable = op.read && !state.server;
     state.lastError = { code: "no_answer", message: "no answer to " + op.op };
     const dropped = forgetDraft(op);
@@ -133,7 +148,7 @@ function createSession(state, ask, view) {
   }
 
   function resend(op) {
-    if (op.read) state.navigating = true;
+    if (op.moves) state.navigating = true;
     outbox.push({ ...op, base_rev: undefined });
     refresh();
   }
@@ -165,10 +180,14 @@ function createSession(state, ask, view) {
     view.changed();
   }
 
-  /** Open a photo by id, or with null where the person stopped; `renew` works the order out anew. */
+  /**
+   * Open a photo by id, or with null where the person stopped; `renew` works the order out anew.
+   * Whoever looks again at the photo shown can go on deciding.
+   */
   function open(photo, after, renew = false) {
-    state.navigating = true;
-    read({ op: "open", photo, filter: state.filter, after, renew });
+    const stays = state.server && photo === state.server.photo && !state.navigating;
+    if (!stays) state.navigating = true;
+    read({ op: "open", photo, filter: state.filter, after, renew, moves: !stays });
   }
 
   /** Send an edit of the photo shown; it is visible before the server answers. */
@@ -186,7 +205,7 @@ function createSession(state, ask, view) {
     edit,
     step(dir, flagged = false) {
       state.navigating = true;
-      read({ op: "step", dir, flagged, filter: state.filter });
+      read({ op: "step", dir, flagged, filter: state.filter, moves: true });
     },
     /** A page of the film strip; outside the outbox, because it waits for no edit. */
     list: (offset, limit) =>

@@ -147,6 +147,7 @@ function createTools(stage, state, host, signal) {
     event.preventDefault();
     if (state.tool() === "points" && event.button !== 1) {
       if (state.canEdit()) placePoint(event, sx, sy);
+      else if (state.navigating) host.tell(STILL_OPENING);
       return;
     }
     const drag = dragFor(event, sx, sy);

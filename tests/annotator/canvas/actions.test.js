@@ -81,3 +81,27 @@ test("a row is looked at and added as itself, not as the first of its class", ()
   run["add-missing"](findingKey(missing(20)));
   assert.deepEqual(sent, [{ op: "add_box", cls: 4, box: [20, 0, 29, 9] }]);
 });
+
+const EDITS = ["accept", "reject", "accept-all", "confirm", "next-mask", "undo", "redo",
+  "clear-points", "next-finding"];
+
+test("a key that comes before its photo changes nothing and says so", () => {
+  for (const name of EDITS) {
+    const { run, sent, told } = screen({
+      instances: [instance(5)], findings: [about("tags", 5)], selected: 5, navigating: true,
+    });
+    run[name]();
+    assert.deepEqual([name, sent, told.map((one) => one.text)],
+      [name, [], ["The next photo is still opening; press again."]]);
+  }
+  const { classByDigit, state, told } = screen({ navigating: true });
+  state.doc.classes = [{ id: 1, name: "cat" }];
+  classByDigit(1);
+  assert.deepEqual([told.length, state.chosenClass], [1, undefined]);
+});
+
+test("the next photo can be asked for while one is still opening", () => {
+  const { run, stepped, told } = screen({ navigating: true });
+  run["next-photo"]();
+  assert.deepEqual([stepped, told], [[[1]], []]);
+});

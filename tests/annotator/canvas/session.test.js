@@ -181,3 +181,59 @@ test("the end of the list is said, not complained about", async () => {
   assert.deepEqual([told[0].text, told[0].kind], ["This is the last photo of the list", "info"]);
   assert.deepEqual([state.doc.photo, state.navigating], [1, false]);
 });
+
+test("looking again at the photo shown blocks no edit", async () => {
+  const { state, session, sent } = await openSession((op) => ({
+    rev: op.base_rev + 1, upsert: [instance(1, { status: op.status })],
+  }));
+  session.open(1, undefined, true);
+  assert.equal(state.navigating, false);
+  session.edit({ op: "set_status", id: 1, status: "accepted" });
+  await session.outbox.idle();
+  assert.deepEqual(sent.slice(1).map((op) => [op.op, op.base_rev]), [["open", 3], ["set_status", 3]]);
+  assert.equal(state.doc.instances[0].status, "accepted");
+  assert.equal("moves" in sent[1], false);
+});
+
+test("an edit of a photo that turns out to have changed carries the revision it was made on", async () => {
+  let rev = 3;
+  const reply = (op) => (op.op === "open" ? { full: full({ rev }) } : { rev: op.base_rev + 1 });
+  reply.opens = true;
+  const { session, sent } = await openSession(reply);
+  rev = 8;
+  session.open(1);
+  session.edit({ op: "set_status", id: 1, status: "accepted" });
+  await session.outbox.idle();
+  assert.equal(sent.at(-1).base_rev, 3, "so that the server can refuse it");
+});
+
+test("a step while stepping goes on from where one is going", async () => {
+  const { state, session, sent } = await openSession((op) => ({ full: full({ photo: op.photo + 1 }) }));
+  session.step(1);
+  session.step(1);
+  const seen = [];
+  state.visible = () => { seen.push(state.navigating); return []; };
+  await session.outbox.idle();
+  assert.deepEqual(sent.slice(1).map((op) => op.photo), [1, 2]);
+  assert.deepEqual([state.doc.photo, state.navigating], [3, false]);
+  assert.deepEqual(seen, [true, false], "nobody decides on a photo that is passed by");
+});
+
+test("when a photo does not come, steps on from it are not made", async () => {
+  const { state, session, sent, told } = await openSession(() => undefined);
+  session.step(1);
+  session.step(1);
+  await session.outbox.idle();
+  assert.deepEqual([sent.length, told.length, state.navigating], [2, 1, false]);
+});
+
+test("a conflict shows its photo instead of going on, and editing goes on there", async () => {
+  const { state, session, told } = await openSession((op) => ({
+    error: { code: "conflict", message: "Another tab changed this photo." }, full: full({ rev: 8 }),
+  }));
+  session.edit({ op: "set_status", id: 1, status: "accepted" });
+  session.step(1);
+  await session.outbox.idle();
+  assert.deepEqual([state.doc.photo, state.navigating], [1, false]);
+  assert.equal(told[0].text, "Another tab changed this photo.");
+});
