@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from annotator import schema
 from annotator.journal import Change
@@ -103,15 +103,19 @@ def follow(connection: Connection, changes: Iterable[Change]) -> None:
     if states:
         query = update(table).where(table.c.instance_id == bindparam("changed"))
         connection.execute(query.values(stands=table.c.state == bindparam("now")), states)
-    for change in changes:
-        if change.table == "confirmation":
-            row = change.after or change.before
-            assert row is not None
-            connection.execute(
-                update(table)
-                .where(*(table.c[name] == row[name] for name in ("image_id", "subject", "state")))
-                .values(confirmed=change.after is not None)
-            )
+    rows = [one.after or one.before for one in changes if one.table == "confirmation"]
+    for image_id, subject in {(row["image_id"], row["subject"]) for row in rows if row}:
+        _confirm_again(View(connection), image_id, subject)
+
+
+def _confirm_again(view: View, image_id: int, subject: str) -> None:
+    """Flag the findings about a subject by what is confirmed now, near places included."""
+    table = schema.finding
+    confirmed = Confirmed(view, {image_id})
+    about = select(table).where(table.c.image_id == image_id, table.c.subject == subject)
+    for row in view.connection.execute(about).all():
+        query = update(table).where(table.c.id == row.id)
+        view.connection.execute(query.values(confirmed=confirmed.covers(_finding_of(row))))
 
 
 # -- writing -------------------------------------------------------------------------------------
@@ -179,10 +183,10 @@ def stored(view: View, *, kinds: Sequence[str], image_id: int | None = None) -> 
     query = select(table).where(table.c.kind.in_(kinds), table.c.stands, ~table.c.confirmed)
     if image_id is not None:
         query = query.where(table.c.image_id == image_id)
-    names = Finding.__dataclass_fields__
-    found = []
-    for row in view.connection.execute(query):
-        fields = {name: row._mapping[name] for name in names}
-        fields["box"] = None if row.box is None else tuple(row.box)
-        found.append(Finding(**fields))
-    return found
+    return [_finding_of(row) for row in view.connection.execute(query)]
+
+
+def _finding_of(row: Row[Any]) -> Finding:
+    fields = {name: row._mapping[name] for name in Finding.__dataclass_fields__}
+    fields["box"] = None if row.box is None else tuple(row.box)
+    return Finding(**fields)

@@ -345,6 +345,26 @@ def test_one_of_three_missing_boxes_is_confirmed_for_itself(
     assert findings(project, DETECTOR) == [first, third]
 
 
+def test_undo_takes_back_what_a_second_look_found_confirmed(
+    project: Project, session: ReviewSession
+) -> None:
+    run_over(project, 1, [proposal((10, 10, 40, 40))])
+    session.set_status(here(1), 1, Status.ACCEPTED)
+    label = found_by("detector", (10, 10, 40, 40))
+    run_over(
+        project, 1, [label, found_by("detector", (60, 10, 100, 50), score=0.9)], kind=runs.CHECK
+    )
+    confirm(project, findings(project, DETECTOR)[0])
+    beside = found_by("detector", (61, 12, 99, 50), score=0.9)
+    run_over(project, 1, [label, beside], kind=runs.CHECK)
+    assert findings(project, DETECTOR) == []
+    session.undo(here(1))
+    assert [one.box for one in findings(project, DETECTOR)] == [(61, 12, 99, 50)]
+    session.redo(here(1))
+    assert findings(project, DETECTOR) == []
+    project.check_journal()
+
+
 # -- the command ---------------------------------------------------------------------------------
 
 
