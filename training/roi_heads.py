@@ -198,7 +198,7 @@ class LearningRoIHeads(RoIHeads):
     def _samples(
         self, proposals: list[Tensor], targets: list[Target], sizes_hw: list[tuple[int, int]]
     ) -> list[_Sample]:
-        true_boxes = [target["boxes"].to(proposals[0].dtype) for target in targets]
+        true_boxes = [target["boxes"] for target in targets]
         boxes = self.add_gt_proposals(self._with_refused(proposals, targets, sizes_hw), true_boxes)
         matched, labels = self.assign_targets_to_proposals(
             boxes, true_boxes, [target["labels"] for target in targets]
@@ -239,7 +239,6 @@ class LearningRoIHeads(RoIHeads):
             for one, target in zip(samples, targets, strict=True)
         ]
         boxes = [one.boxes for one in samples]
-        true_boxes = [one.to(boxes[0].dtype) for one in true_boxes]
         return torch.cat(self.box_coder.encode(true_boxes, boxes))
 
     def _dropped(self, losses: RoiLosses) -> Tensor:
@@ -315,6 +314,25 @@ def learning(network: nn.Module, rules: RoiRules) -> None:
     owner.rpn.rules = rules
     owner.rpn.doubts = False
     owner.rpn.fg_bg_sampler = SeededSampler(owner.rpn.fg_bg_sampler)
+    # Both give proposals their precision: at 1024 pixels half precision counts by fours.
+    owner.rpn.head.register_forward_hook(_whole_answers)
+    owner.rpn.anchor_generator.register_forward_pre_hook(_whole_places)
+
+
+def _whole_answers(
+    head: nn.Module, given: object, answers: tuple[list[Tensor], list[Tensor]]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Objectness and deltas as floats, whatever autocast made of them."""
+    objectness, deltas = answers
+    return [one.float() for one in objectness], [one.float() for one in deltas]
+
+
+def _whole_places(
+    generator: nn.Module, given: tuple[ImageList, list[Tensor]]
+) -> tuple[ImageList, list[Tensor]]:
+    """Maps of the same shapes, as floats: anchors take their precision from them, nothing else."""
+    images, maps = given
+    return images, [one.new_empty((), dtype=torch.float32).expand(one.shape) for one in maps]
 
 
 def _nothing(features: dict[str, Tensor], *modules: nn.Module) -> Tensor:

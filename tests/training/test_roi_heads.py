@@ -43,7 +43,8 @@ def target(
 def network(model: str = "maskrcnn", *, classes: int = 3, **options: Any) -> nn.Module:
     torch.manual_seed(0)
     masks = {"mask_width": 8} if model == "maskrcnn" else {}
-    return build(model, num_classes=classes, backbone="resnet18", **NETWORK, **masks, **options)
+    size = {**NETWORK, **masks, **options}
+    return build(model, num_classes=classes, backbone="resnet18", **size)
 
 
 def losses_of(
