@@ -167,5 +167,7 @@ def context(tmp_path: Path) -> Iterator[sync_api.BrowserContext]:
             viewport={"width": 1280, "height": 800},
         )
         opened.set_default_timeout(20_000)
+        # `expect` has a limit of its own, 5 s: too little for a page on a busy machine.
+        sync_api.expect.set_options(timeout=20_000)
         yield opened
         opened.close()
