@@ -95,15 +95,20 @@ def _train(
         data, training.plan, settings, first_step=progress.step, last_step=training.steps
     )
     with contextlib.closing(made):
-        run(
-            training,
-            made,
-            progress,
-            log=log,
-            hooks=hooks,
-            log_steps=machine.log_steps,
-            save_seconds=machine.save_seconds,
-        )
+        try:
+            run(
+                training,
+                made,
+                progress,
+                log=log,
+                hooks=hooks,
+                log_steps=machine.log_steps,
+                save_seconds=machine.save_seconds,
+            )
+        except Stopped:
+            if group.leads:
+                training.tally.write(settings.out)
+            raise
     group.wait()
     if group.leads:
         discard_pixels(settings.out)
@@ -172,14 +177,16 @@ def _close_epoch(
     progress: Progress,
     epoch: int,
 ) -> None:
-    """Tell of the objects; where it is time, validate and keep the network if it is to be."""
+    """Where it is time, tell of the objects, validate and keep the network if it is to be.
+
+    The file of the objects grows by every epoch, and with few photos there are thousands.
+    """
     training.tally.close(epoch)
     an_epoch = training.plan.steps_an_epoch
-    if training.group.leads:
+    if training.group.leads and settings.recipe.is_judged(epoch, steps_an_epoch=an_epoch):
         training.tally.write(settings.out)
-        if settings.recipe.is_judged(epoch, steps_an_epoch=an_epoch):
-            with training.average.in_place():
-                _judge(settings, data, training, log, progress, epoch)
+        with training.average.in_place():
+            _judge(settings, data, training, log, progress, epoch)
     finished = training.group.sum(torch.tensor(float(progress.finished)))
     progress.finished = bool(finished)
 
