@@ -6,6 +6,7 @@ The layers that name classes keep their own start: COCO's classes are not the us
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,9 +50,13 @@ def load_published(network: nn.Module, name: str, options: DetectorOptions) -> N
 
 
 def load_but_classes(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load the state dict of the same detector for other classes; WeightsError where it differs."""
+    """Load the state dict of the same detector for other classes; WeightsError where it differs.
+
+    Names that its layers once had are understood.
+    """
     own = network.state_dict()
-    taken = {name: value for name, value in weights.items() if not name.endswith(COUNTER)}
+    named = {_todays_name(name): value for name, value in weights.items()}
+    taken = {name: value for name, value in named.items() if not name.endswith(COUNTER)}
     kept = _kept(own, CLASS_LAYERS)
     fill(network, {**taken, **kept}, source="The published detector")
 
@@ -66,6 +71,17 @@ def load_backbone(network: Any, weights: Mapping[str, Tensor]) -> None:
     by_name = {name.removeprefix("features."): value for name, value in weights.items()}
     taken = {name: value for name, value in by_name.items() if name in own}
     fill(body, {**taken, **_kept(own, ())}, source="The ImageNet checkpoint")
+
+
+def _todays_name(name: str) -> str:
+    """The files of torchvision's first detectors call some layers otherwise."""
+    pyramid = r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)"
+    name = re.sub(r"^(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2", name)
+    name = re.sub(rf"^{pyramid}\.(weight|bias)$", r"\1.0.\2", name)
+    masks = re.match(r"(roi_heads\.mask_head)\.mask_fcn(\d+)\.", name)
+    if masks:  # they counted from 1
+        return f"{masks[1]}.{int(masks[2]) - 1}.0.{name[masks.end() :]}"
+    return name
 
 
 def _kept(own: Mapping[str, Tensor], layers: tuple[str, ...]) -> dict[str, Tensor]:

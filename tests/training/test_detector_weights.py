@@ -1,0 +1,78 @@
+"""What a detector's training begins with: files of torchvision, of today and of its first days."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.detectors import build
+from engine.errors import WeightsError
+from tests.training.detector_runs import NETWORK, tiny_detector
+from training.detector_beginnings import make_detector
+
+CPU = torch.device("cpu")
+FORMER = {
+    "rpn.head.conv.0.0": "rpn.head.conv",
+    **{
+        f"backbone.fpn.{blocks}.{level}.0": f"backbone.fpn.{blocks}.{level}"
+        for blocks in ("inner_blocks", "layer_blocks")
+        for level in range(4)
+    },
+    **{
+        f"roi_heads.mask_head.{place}.0": f"roi_heads.mask_head.mask_fcn{place + 1}"
+        for place in range(4)
+    },
+}
+"""Today's names of layers, and those in maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth."""
+
+
+def published(model: str, *, classes: int = 4, **options: Any) -> dict[str, Tensor]:
+    """What another training of so many classes ended with."""
+    torch.manual_seed(11)
+    masks = {"mask_width": 8} if model == "maskrcnn" else {}
+    given = {"backbone": "resnet18", "norm": "batch", **NETWORK, **masks, **options}
+    return build(model, num_classes=classes, **given).state_dict()
+
+
+def formerly(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights as torchvision's first files call them."""
+    named = {}
+    for name, value in weights.items():
+        layer, _, kind = name.rpartition(".")
+        named[f"{FORMER.get(layer, layer)}.{kind}"] = value
+    return named
+
+
+@pytest.mark.parametrize("model", ["fasterrcnn", "maskrcnn"])
+def test_a_file_of_torchvisions_first_detectors_is_begun_with(model: str, tmp_path: Path) -> None:
+    weights = published(model)
+    torch.save(formerly(weights), tmp_path / "coco.pth")
+    settings = tiny_detector(
+        *(tmp_path / "photos", tmp_path / "run"),
+        model=model,
+        network={"norm": "batch"},
+        weights=tmp_path / "coco.pth",
+    )
+    network = make_detector(settings, ("disc", "square"), goes_on=False, device=CPU)
+    own = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits.")
+    taken = {name: one for name, one in network.state_dict().items() if not name.startswith(own)}
+    assert "rpn.head.conv.0.0.weight" in taken
+    for name, value in taken.items():
+        assert torch.equal(value, weights[name]), name
+
+
+def test_a_file_of_another_detector_is_refused_by_todays_names(tmp_path: Path) -> None:
+    weights = formerly(published("fasterrcnn"))
+    del weights["rpn.head.conv.weight"]
+    torch.save(weights, tmp_path / "coco.pth")
+    settings = tiny_detector(
+        *(tmp_path / "photos", tmp_path / "run"),
+        network={"norm": "batch"},
+        weights=tmp_path / "coco.pth",
+    )
+    with pytest.raises(WeightsError, match=r"missing: rpn\.head\.conv\.0\.0\.weight\)"):
+        make_detector(settings, ("disc", "square"), goes_on=False, device=CPU)
