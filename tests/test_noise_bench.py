@@ -16,6 +16,7 @@ from benchmarks.noise.__main__ import bench
 from benchmarks.noise.judged import Gain, gain
 from benchmarks.noise.orders import (
     DROP_SHARE,
+    HALF_OF_CLASS,
     LATE_LOSS,
     LEAST_LOSS,
     OF_CLASS,
@@ -189,7 +190,7 @@ def test_training_data_holds_the_errors_only_where_it_trains(tmp_path: Path) -> 
     make_photos(tmp_path, scenes, photos=30, seed=0, training=9)
     make_errors(tmp_path, scenes, share=0.4, seed=7)
     clean, wrong = (read_detection_data(training_data(tmp_path, seed)) for seed in (None, 7))
-    assert clean.part("held_back") == wrong.part("held_back")
+    assert clean.part("validation") == wrong.part("validation")
     assert len(clean.part("train")) == len(wrong.part("train")) == 9
     assert clean.classes == wrong.classes == class_names(3, OWN_PARTS)
     assert all(photo.complete for photo in wrong.photos)
@@ -276,6 +277,8 @@ def test_each_order_puts_first_what_its_signal_says() -> None:
     assert orders[LATE_LOSS][:2] == [2, 5]
     assert orders[LEAST_LOSS] == [2, 4, 5, 1, 3, 6]
     assert orders[OF_CLASS][0] == 4
+    # Medians of the classes: 0.15 and 1.0.
+    assert orders[HALF_OF_CLASS][:3] == [4, 2, 5]
     assert orders[DROP_SHARE][:2] == [4, 2]
     assert orders[PRODUCT][0] == 4
 

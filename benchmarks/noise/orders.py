@@ -24,7 +24,8 @@ INSPECTED = (0.1, 0.2, 0.3)
 RANDOM, PLAIN_LOSS, LATE_LOSS = "random", "loss, mean of all epochs", "loss, later half"
 DROP_SHARE, PRODUCT = "drop share", "the product's"
 LEAST_LOSS = "loss, lowest third of all epochs"
-OF_CLASS = "loss, later half, in units of its class"
+OF_CLASS = "loss, later half, over its class's median"
+HALF_OF_CLASS = "loss, lowest third, over the root of its class's median"
 DRAWS = 200  # of the random order
 NEXT_TO_NOTHING = 1e-6
 
@@ -84,11 +85,13 @@ def orders_of(content: Any, *, class_of: Mapping[int, str]) -> dict[str, Order]:
     """
     records = read_records(content)
     late = {number: late_loss(one) for number, one in records.items()}
+    least = {number: least_loss(one) for number, one in records.items()}
     return {
         PLAIN_LOSS: most_first({n: fmean(one.loss.values()) for n, one in records.items()}),
         LATE_LOSS: most_first(late),
-        LEAST_LOSS: most_first({n: least_loss(one) for n, one in records.items()}),
-        OF_CLASS: most_first(in_units_of_class(late, class_of)),
+        LEAST_LOSS: most_first(least),
+        OF_CLASS: most_first(over_class(late, class_of)),
+        HALF_OF_CLASS: most_first(over_class(least, class_of, power=0.5)),
         DROP_SHARE: most_first({number: one.dropped for number, one in records.items()}),
         PRODUCT: [number for number, _, _ in rank_suspicious(content)],
     }
@@ -110,13 +113,18 @@ def least_loss(record: Record) -> float:
     return fmean(losses[: max(len(losses) // 3, 1)])
 
 
-def in_units_of_class(losses: Badness, class_of: Mapping[int, str]) -> dict[int, float]:
-    """Each loss over the median loss of its class: what is hard for all is no error."""
+def over_class(
+    losses: Badness, class_of: Mapping[int, str], *, power: float = 1.0
+) -> dict[int, float]:
+    """Each loss over a power of the median loss of its class: what is hard for all is no error.
+
+    A class may be hard because many of its labels are wrong, which a power below 1 allows for.
+    """
     by_class: dict[str, list[float]] = {}
     for number, loss in losses.items():
         by_class.setdefault(class_of[number], []).append(loss)
     usual = {name: max(median(values), NEXT_TO_NOTHING) for name, values in by_class.items()}
-    return {number: loss / usual[class_of[number]] for number, loss in losses.items()}
+    return {number: loss / usual[class_of[number]] ** power for number, loss in losses.items()}
 
 
 def most_first(badness: Badness) -> list[int]:

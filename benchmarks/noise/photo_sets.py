@@ -95,7 +95,7 @@ def _write(
     val: Sequence[LabeledImage],
     classes: Sequence[str],
 ) -> None:
-    parts: tuple[tuple[Part, Sequence[LabeledImage]], ...] = (("train", train), ("held_back", val))
+    parts: tuple[tuple[Part, Sequence[LabeledImage]], ...] = (("train", train), ("validation", val))
     photos = [
         DetectionPhoto(image, part, complete=True) for part, images in parts for image in images
     ]
