@@ -211,7 +211,11 @@ def _judge(
         masks = kind_of(settings.model).has_masks
         progress.metrics = detection_metrics(photos, masks=masks)
         log.write("validation", step=progress.step, epoch=epoch, metrics=progress.metrics)
-        write_samples(settings.out, data, photos, count=recipe.samples, epoch=epoch)
+        try:
+            write_samples(settings.out, data, photos, count=recipe.samples, epoch=epoch)
+        except OSError as error:
+            text = f"no pictures of what was found were drawn: {error}"
+            log.write("note", step=progress.step, text=text)
     figures = [progress.metrics[name] for name in ("ap50", "ap") if name in progress.metrics]
     is_better = not figures or figures > progress.best
     if is_better:

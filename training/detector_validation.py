@@ -24,6 +24,7 @@ from training.detector_steps import pixels_of
 
 SAMPLES = "samples"
 SHOWN = 0.3  # score from which on a detection is drawn
+STEM = 200  # bytes at most of a photo's name in a picture's: file systems take 255 with the rest
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 MASK_LEVEL = 0.5
 
@@ -77,6 +78,7 @@ def write_samples(
     drawn: set[str] = set()
     for number, photo in enumerate(photos):
         stem = PurePosixPath(data.validation.photos[number].image.file_name).stem
+        stem = stem.encode("utf-8")[:STEM].decode("utf-8", errors="ignore")
         if len(drawn) == count:
             break
         if stem in drawn:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.training.detector_runs import some_photos, tiny_detector, written
 from training.detector import train
-from training.log import Event
+from training.log import Event, read_log
 from training.loop import Stopped
 from training.tally import Tally
 
@@ -55,3 +56,29 @@ def test_a_stopped_training_tells_of_its_objects_up_to_the_last_epoch(
     with pytest.raises(Stopped):
         train(tiny_detector(photos, tmp_path / "run", recipe=recipe), on_event=stop)
     assert epochs_told(tmp_path / "run") == [1]
+
+
+def test_a_photo_with_the_longest_name_is_drawn_under_a_shorter_one(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    *others, last = some_photos(folder)
+    name = "x" + 125 * "ф" + ".png"
+    assert len(name.encode("utf-8")) == 255
+    (folder / last.image.file_name).rename(folder / name)
+    longest = replace(last, image=replace(last.image, file_name=name))
+    photos = written(folder, [*others[:4], longest])
+    train(tiny_detector(photos, tmp_path / "run", recipe={"epochs": 1}))
+    (picture,) = (tmp_path / "run" / "samples").iterdir()
+    assert picture.name == "x" + 99 * "ф" + "_1.jpg"
+
+
+def test_pictures_that_cannot_be_written_are_noted_and_end_nothing(
+    photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "samples").write_bytes(b"in the way of the folder")
+    path = train(tiny_detector(photos, out, recipe={"epochs": 1}))
+    events = read_log(out / "log.jsonl")
+    assert [one["event"] for one in events][-3:] == ["note", "checkpoint", "done"]
+    assert "samples" in events[-3]["text"]
+    assert path.exists()
