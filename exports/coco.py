@@ -55,7 +55,7 @@ def write_coco(
     classes or masks are not fit for the format.
     """
     images = list(images)
-    _check_images(images)
+    check_images(images)
     ids_of = _checked_categories(categories)
     annotations = chosen(images, statuses=statuses)
     info = {
@@ -194,7 +194,8 @@ def _checked_categories(categories: Sequence[tuple[int, str]]) -> dict[str, int]
     return ids_of
 
 
-def _check_images(images: Sequence[LabeledImage]) -> None:
+def check_images(images: Sequence[LabeledImage]) -> None:
+    """FormatError where a file name leads out of the photo folder, or a name or id is not alone."""
     numbers: set[int] = set()
     names: set[str] = set()
     for image in images:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from engine.errors import FormatError
 from engine.types import CURATED, LabeledImage, Status
-from exports.coco import coco_of, read_json, write_coco
+from exports.coco import check_images, coco_of, read_json, write_coco
 
 Part = Literal["train", "held_back"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -108,11 +108,13 @@ def read_detection_data(path: Path | str) -> DetectionData:
     """The inverse of `write_detection_data`.
 
     FormatError where the file is no COCO, an image lacks its part or whether it is complete, a
-    class stands there twice, or an annotation has no id of its own from 1.
+    class or file name stands there twice, a file name leads out of the photo folder, or an
+    annotation has no id of its own from 1.
     """
     try:
         content = read_json(path)
         found = coco_of(content, name=Path(path).name)
+        check_images(found.images)
         classes = tuple(name for _, name in found.categories)
         twice = [name for place, name in enumerate(classes) if name in classes[:place]]
         if twice:
