@@ -1,8 +1,9 @@
 """What a project has to train a detector from: curated, rejected, if wanted proposed instances.
 
-Held-back photos (`annotator.holdback`) only measure. Everything else that was reviewed trains:
-curated instances as objects, rejected ones as known negatives of their class. Photos reviewed in
-full are marked complete; on the others nothing unlabelled may be called background.
+Held-back photos (`annotator.holdback`) only judge what was trained; some of the others choose among
+the networks of a training. Everything else that was reviewed trains: curated instances as objects,
+rejected ones as known negatives of their class. Photos reviewed in full are marked complete; on the
+others nothing unlabelled may be called background.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class DetectorMaterial:
 
     train: tuple[LabeledImage, ...]  # with the instances that train, and nothing else
     complete: frozenset[int]  # ids of those that were reviewed in full
+    validation: tuple[LabeledImage, ...]  # reviewed in full, with their curated instances
     judges: tuple[LabeledImage, ...]  # held back, with their curated instances
     unfinished: int  # photos held back that cannot judge yet
     photos: int  # of the project
@@ -39,6 +41,11 @@ class DetectorMaterial:
     def classes(self) -> dict[str, int]:
         """Class -> instances to learn from, most first."""
         return _count(self.train)
+
+    @property
+    def named_classes(self) -> frozenset[str]:
+        """Classes that anything has which the trainer gets to see."""
+        return frozenset(self.classes) | frozenset(_count(self.validation))
 
     @property
     def judged_classes(self) -> dict[str, int]:
@@ -127,17 +134,19 @@ def material_here(
         if not os.path.isfile(project.photo_path(photo))
     }
     found = holdback.parts(view)
-    there = Parts(
-        *(tuple(one for one in part if one.id not in gone) for part in _parts(found)),
-        unseen=found.unseen,
+
+    def here(images: Iterable[LabeledImage]) -> tuple[LabeledImage, ...]:
+        return tuple(one for one in images if one.id not in gone)
+
+    there = replace(
+        found,
+        train=here(found.train),
+        judges=here(found.judges),
+        unfinished=here(found.unfinished),
     )
     whole = _material(found, with_proposals)
-    missing = [gone[one.id] for one in (*whole.train, *whole.judges) if one.id in gone]
+    missing = [gone[one.id] for one in (*whole.train, *whole.validation) if one.id in gone]
     return _material(there, with_proposals), missing
-
-
-def _parts(found: Parts) -> tuple[tuple[LabeledImage, ...], ...]:
-    return found.train, found.judges, found.unfinished
 
 
 def _material(found: Parts, with_proposals: float | None) -> DetectorMaterial:
@@ -148,18 +157,25 @@ def _material(found: Parts, with_proposals: float | None) -> DetectorMaterial:
             train.append(replace(image, instances=kept))
             if holdback.is_complete(image):
                 complete.add(image.id)
-    judges = [
-        replace(image, instances=tuple(one for one in image.instances if one.status in CURATED))
-        for image in found.judges
-    ]
+    validates: frozenset[int] = frozenset()
+    if sum(bool(_count([image])) for image in train) >= holdback.VALIDATION_FROM:
+        validates = found.validates
     return DetectorMaterial(
-        train=tuple(train),
-        complete=frozenset(complete),
-        judges=tuple(judges),
+        train=tuple(image for image in train if image.id not in validates),
+        complete=frozenset(complete - validates),
+        validation=_curated(image for image in found.train if image.id in validates),
+        judges=_curated(found.judges),
         unfinished=len(found.unfinished),
-        photos=sum(len(part) for part in _parts(found)),
+        photos=len(found.train) + len(found.judges) + len(found.unfinished),
         unseen=found.unseen,
         with_proposals=with_proposals,
+    )
+
+
+def _curated(images: Iterable[LabeledImage]) -> tuple[LabeledImage, ...]:
+    return tuple(
+        replace(image, instances=tuple(one for one in image.instances if one.status in CURATED))
+        for image in images
     )
 
 

@@ -23,6 +23,9 @@ SHARE = 0.2  # of the photos, where the project does not say otherwise
 ENOUGH = 10  # photos; with fewer, one photo more or less turns the judgement
 SETTING = "held_back_share"
 
+VALIDATION_SHARE = 0.1  # of the photos that train: they choose among the networks of a training
+VALIDATION_FROM = 20  # photos with objects; with fewer, none can be spared
+
 _BITS = 64  # of the hash, which is 256 bits long
 
 
@@ -33,12 +36,21 @@ class Parts:
     train: tuple[LabeledImage, ...]
     judges: tuple[LabeledImage, ...]  # held back, and reviewed in full
     unfinished: tuple[LabeledImage, ...]  # held back, and cannot judge yet
+    validates: frozenset[int] = frozenset()  # ids of those of ``train`` that may, by their content
     unseen: int = 0  # of them only because objects were accepted above a score and never looked at
 
 
 def is_held_back(sha256: str, share: float) -> bool:
     """Whether the photo of this content (hexadecimal) never trains; ``share`` lies in [0, 1]."""
     return int(sha256[: _BITS // 4], 16) < share * 2**_BITS
+
+
+def may_validate(sha256: str) -> bool:
+    """Whether the photo of this content may choose the network where it is not held back.
+
+    By other bits of the hash than those which hold it back, so every photo has the same chance.
+    """
+    return int(sha256[_BITS // 4 : _BITS // 2], 16) < VALIDATION_SHARE * 2**_BITS
 
 
 def is_complete(image: LabeledImage) -> bool:
@@ -65,22 +77,26 @@ def set_share(transaction: Transaction, share: float) -> None:
 def parts(view: View) -> Parts:
     """Every photo with all its instances, by what it may do."""
     share = share_of(view)
-    held_back = {photo.id for photo in view.photos() if is_held_back(photo.sha256, share)}
+    photos = view.photos()
+    held_back = {photo.id for photo in photos if is_held_back(photo.sha256, share)}
+    validates = {photo.id for photo in photos if may_validate(photo.sha256)} - held_back
     train: list[LabeledImage] = []
     judges: list[LabeledImage] = []
     unfinished: list[LabeledImage] = []
     unseen, waiting = unconfirmed(view), 0
     for image in view.labeled(frozenset(Status)):
+        is_seen = not any(one.id in unseen and one.status in CURATED for one in image.instances)
         if image.id not in held_back:
             train.append(image)
-        elif not is_complete(image):
-            unfinished.append(image)
-        elif any(one.id in unseen and one.status in CURATED for one in image.instances):
-            unfinished.append(image)
-            waiting += 1
-        else:
+            validates -= {image.id} if not (is_seen and is_complete(image)) else set()
+        elif is_complete(image) and is_seen:
             judges.append(image)
-    return Parts(tuple(train), tuple(judges), tuple(unfinished), waiting)
+        else:
+            unfinished.append(image)
+            waiting += is_complete(image)
+    return Parts(
+        tuple(train), tuple(judges), tuple(unfinished), frozenset(validates), unseen=waiting
+    )
 
 
 def unconfirmed(view: View) -> set[int]:

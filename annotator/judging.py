@@ -238,7 +238,9 @@ def learnt_from(project: Project, name: str) -> set[int]:
 
 def _trained_ids(data: Path) -> set[int]:
     try:
-        return {one["id"] for one in read_json(data)["images"] if one["part"] == "train"}
+        images = read_json(data)["images"]
+        # What chose among its networks taught it, too. Once, those that judge stood there as well.
+        return {one["id"] for one in images if one["part"] in ("train", "validation")}
     except (FormatError, KeyError, TypeError):
         return set()  # the folder was tidied away: nobody knows any more
 

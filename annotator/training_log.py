@@ -59,6 +59,7 @@ class TrainingLog:
         self.steps: dict[int, Step] = {}
         self.validations: dict[int, dict[str, float]] = {}
         self.class_figures: dict[str, float] = {}  # AP50 of each class, at the newest validation
+        self.is_of_taught = False  # whether the figures are of photos that train
         self.ending: Ending | None = None
 
     def refresh(self) -> TrainingLog:
@@ -95,6 +96,7 @@ class TrainingLog:
             self.steps[step] = _step(step, event)
         elif kind == "validation" and step is not None:
             self.validations[step] = _numbers(event.get("metrics"))
+            self.is_of_taught = event.get("of") == "training"
             self.class_figures = _class_figures(event) or self.class_figures
         elif kind in ENDINGS:
             self.class_figures = _class_figures(event) or self.class_figures
@@ -132,9 +134,11 @@ class TrainingLog:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The figures of the end, or else of the newest validation."""
+        """The figures of the end, or else of the newest validation; none of photos that train."""
         if self.ending is not None and self.ending.metrics:
             return self.ending.metrics
+        if self.is_of_taught:
+            return {}
         return next(reversed(self.validations.values()), {})
 
     @property

@@ -67,9 +67,10 @@ def _gather_instances(project: Project, view: View, options: DetectorTrainingOpt
             f"status --check'; without them, {problem}"
         )
     photos = _detection_photos(found)
-    learnt = {**found.classes, **found.judged_classes}
     categories = [
-        (number, name) for number, name in view.category_names().items() if name in learnt
+        (number, name)
+        for number, name in view.category_names().items()
+        if name in found.named_classes
     ]
     parent = found.parent
 
@@ -85,6 +86,7 @@ def _gather_instances(project: Project, view: View, options: DetectorTrainingOpt
 
     facts = {
         "parent": parent,
+        "validation": len(found.validation),
         "held_back": len(found.judges),
         "rejected": found.rejected,
         "proposed": found.proposed,
@@ -96,7 +98,7 @@ def _gather_instances(project: Project, view: View, options: DetectorTrainingOpt
 
 def _detection_photos(found: DetectorMaterial) -> list[DetectionPhoto]:
     """As the trainer reads them; a rejected instance of a class that nobody has says nothing."""
-    learnt = {**found.classes, **found.judged_classes}
+    learnt = found.named_classes
     train = [
         DetectionPhoto(
             replace(
@@ -107,5 +109,5 @@ def _detection_photos(found: DetectorMaterial) -> list[DetectionPhoto]:
         )
         for image in found.train
     ]
-    judges = [DetectionPhoto(image, "held_back", complete=True) for image in found.judges]
-    return sorted(train + judges, key=lambda photo: photo.image.id)
+    chosen = [DetectionPhoto(image, "validation", complete=True) for image in found.validation]
+    return sorted(train + chosen, key=lambda photo: photo.image.id)

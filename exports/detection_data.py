@@ -1,7 +1,8 @@
-"""What a detector learns from, as one file: COCO JSON that also says which photos judge.
+"""What a detector learns from, as one file: COCO JSON that also says which photos choose.
 
-Beyond COCO each image has ``part`` ("train" or "held_back") and ``complete`` (nothing undecided
-there, so that what is not marked is background), and ``info`` names the model that proposed.
+Beyond COCO each image has ``part`` ("train" or "validation", which chooses among the networks of
+one training) and ``complete`` (nothing undecided there, so that what is not marked is background),
+and ``info`` names the model that proposed. Photos that judge finished detectors are not in it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from engine.errors import FormatError
 from engine.types import CURATED, LabeledImage, Status
 from exports.coco import check_images, coco_of, read_json, write_coco
 
-Part = Literal["train", "held_back"]
+Part = Literal["train", "validation"]
 PARTS: tuple[Part, ...] = get_args(Part)
+_FORMERLY = {"held_back": "validation"}  # in files written before photos that judge stayed out
 
 OURS = "tag2mask"  # the key of `info` that only we write
 LEARNT = CURATED | {Status.REJECTED}
@@ -135,6 +137,7 @@ def _photo(image: LabeledImage, entry: dict[str, Any]) -> DetectionPhoto:
             f"photo {image.file_name!r} needs 'part', one of {', '.join(PARTS)}, and 'complete',"
             f" true or false; got {part!r} and {complete!r}"
         )
+    part = _FORMERLY.get(part, part)
     if any(instance.id is None for instance in image.instances):
         raise FormatError("annotation ids must be whole numbers from 1, none of them twice")
     return DetectionPhoto(image, part, complete)  # type: ignore[arg-type]

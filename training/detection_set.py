@@ -1,4 +1,4 @@
-"""What a detector learns and is judged from: settings in, readable photos with targets out."""
+"""What a detector learns and is chosen from: settings in, readable photos with targets out."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from training.processes import ProcessGroup
 from training.reading import PARTS, kept_photos
 
 MANY = 20  # reasons that a log holds
+LOOKED_AT = 20  # photos that train, where no others show what the network finds
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +37,17 @@ class DetectionPart:
 
 
 @dataclass(frozen=True, eq=False)
+class LookedAt:
+    """The photos on which figures and pictures are made, by their numbers in a part."""
+
+    part: DetectionPart
+    numbers: tuple[int, ...]
+    has_trained: bool  # then they show that something is learned, and choose nothing
+
+
+@dataclass(frozen=True, eq=False)
 class DetectionSet:
-    """What is trained and judged on; photos that do not open are out already."""
+    """What is trained and validated on; photos that do not open are out already."""
 
     classes: tuple[str, ...]
     training: DetectionPart
@@ -54,6 +64,15 @@ class DetectionSet:
         pixels = part.cache[number][:height, :width]
         number_of = {name: place for place, name in enumerate(self.classes, start=1)}
         return example(pixels, photo, number_of, masks=self.masks)
+
+    @property
+    def looked_at(self) -> LookedAt:
+        """The validation part; without one some photos that train, complete ones first."""
+        if len(self.validation):
+            return LookedAt(self.validation, tuple(range(len(self.validation))), has_trained=False)
+        photos = self.training.photos
+        numbers = sorted(range(len(photos)), key=lambda number: not photos[number].complete)
+        return LookedAt(self.training, tuple(numbers[:LOOKED_AT]), has_trained=True)
 
     @property
     def learnt(self) -> list[Instance]:
@@ -104,7 +123,7 @@ def read_detection_set(
     AnnotatorError where the data is wrong, no photo can be read, or no object is left to learn.
     """
     data = read_detection_data(settings.data)
-    judged = [photo for photo in data.part("held_back") if photo.complete]
+    judged = [photo for photo in data.part("validation") if photo.complete]
     chosen = dict(zip(PARTS, (data.part("train"), judged), strict=True))
     parts = []
     for name, photos in chosen.items():
@@ -169,7 +188,7 @@ def _left_out(
     seen = {one.category for photo in training.photos for one in learnt_of(photo)}
     return {
         "unreadable": len(unreadable),
-        "incomplete_held_back": sum(not photo.complete for photo in data.part("held_back")),
+        "incomplete_validation": sum(not photo.complete for photo in data.part("validation")),
         "odd_annotations": len(data.notes),
         "classes_without_objects": [name for name in data.classes if name not in seen],
         "reasons": [*(reason for _, reason in unreadable), *data.notes][:MANY],

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -200,22 +201,28 @@ def _judge(
     epoch: int,
 ) -> None:
     recipe = settings.recipe
-    if len(data.validation):
+    looked_at = data.looked_at
+    metrics: dict[str, Any] = {}
+    if looked_at.numbers:
         photos = detected(
             training.network,
             data,
+            looked_at,
             min_size=training.min_size,
             device=training.group.device,
             check=lambda: _check(training.stop_asked, alone=training.group.count == 1),
         )
         masks = kind_of(settings.model).has_masks
-        progress.metrics = detection_metrics(photos, masks=masks)
-        log.write("validation", step=progress.step, epoch=epoch, metrics=progress.metrics)
+        metrics = detection_metrics(photos, masks=masks)
+        told = {"metrics": metrics, "of": "training" if looked_at.has_trained else "validation"}
+        log.write("validation", step=progress.step, epoch=epoch, **told)
         try:
-            write_samples(settings.out, data, photos, count=recipe.samples, epoch=epoch)
+            write_samples(settings.out, data, looked_at, photos, count=recipe.samples, epoch=epoch)
         except OSError as error:
             text = f"no pictures of what was found were drawn: {error}"
             log.write("note", step=progress.step, text=text)
+    # What it finds on photos that taught it says nothing about which network is the better one.
+    progress.metrics = {} if looked_at.has_trained else metrics
     figures = [progress.metrics[name] for name in ("ap50", "ap") if name in progress.metrics]
     is_better = not figures or figures > progress.best
     if is_better:

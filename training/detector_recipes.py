@@ -74,7 +74,7 @@ class DetectorRecipe:
     validate_steps: int = _option(0, "judge after so many steps at least; 0: after every epoch")
     patience: int = _option(0, "judgements without a better one before it ends early; 0: never")
     keep: Literal["last", "best"] = _option("best", "which network is kept; best: by AP50")
-    samples: int = _option(4, "held-back photos that are drawn with what was found on them")
+    samples: int = _option(4, "photos that are drawn with what was found on them")
 
     def __post_init__(self) -> None:
         self._check(("epochs", "batch"), lambda value: value >= 1, "at least 1")

@@ -1,6 +1,7 @@
-"""How good a detector is on held-back photos: AP of COCO, CorLoc, and pictures of what it found.
+"""How good a detector is on validation photos: AP of COCO, CorLoc, and pictures of what it found.
 
-Photos are judged at the size they are kept at, which moves both sides of every IoU alike.
+Where there are none, on some that train, which only shows that it learns. Photos are looked at in
+the size they are kept at, which moves both sides of every IoU alike.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from engine.geometry import mask_to_rle
 from engine.metrics.detection import DetectedPhoto, ScoredBox, TrueBox, coco_scores, corloc
 from engine.types import Box
-from training.detection_set import DetectionSet
+from training.detection_set import DetectionSet, LookedAt
 from training.detection_views import Example
 from training.detector_steps import pixels_of
 
@@ -33,19 +34,20 @@ MASK_LEVEL = 0.5
 def detected(
     network: nn.Module,
     data: DetectionSet,
+    looked_at: LookedAt,
     *,
     min_size: int,
     device: torch.device,
     check: Callable[[], None] = lambda: None,
 ) -> list[DetectedPhoto]:
-    """What is found on every held-back photo, beside its truth; ``check`` may raise in between."""
+    """What is found on every photo looked at, beside its truth; ``check`` may raise in between."""
     owner: Any = network
     owner.transform.min_size = (min_size,)
     network.eval()
     found = []
-    for number in range(len(data.validation)):
+    for number in looked_at.numbers:
         check()
-        seen = data.example(data.validation, number)
+        seen = data.example(looked_at.part, number)
         (answer,) = network([pixels_of(seen.photo, device)])
         found.append(DetectedPhoto(_truth(seen, data.classes), _found(answer, data.classes)))
     network.train()
@@ -70,21 +72,27 @@ def detection_metrics(photos: list[DetectedPhoto], *, masks: bool) -> dict[str, 
 
 
 def write_samples(
-    folder: Path, data: DetectionSet, photos: list[DetectedPhoto], *, count: int, epoch: int
+    folder: Path,
+    data: DetectionSet,
+    looked_at: LookedAt,
+    photos: list[DetectedPhoto],
+    *,
+    count: int,
+    epoch: int,
 ) -> None:
-    """Pictures of the first held-back photos with what was found; earlier ones of them go."""
+    """Pictures of the first of these photos with what was found; earlier pictures go."""
     place = folder / SAMPLES
     place.mkdir(exist_ok=True)
     drawn: set[str] = set()
-    for number, photo in enumerate(photos):
-        stem = PurePosixPath(data.validation.photos[number].image.file_name).stem
+    for number, photo in zip(looked_at.numbers, photos, strict=True):
+        stem = PurePosixPath(looked_at.part.photos[number].image.file_name).stem
         stem = stem.encode("utf-8")[:STEM].decode("utf-8", errors="ignore")
         if len(drawn) == count:
             break
         if stem in drawn:
             continue
         drawn.add(stem)
-        pixels = data.example(data.validation, number).photo.permute(1, 2, 0).numpy()
+        pixels = data.example(looked_at.part, number).photo.permute(1, 2, 0).numpy()
         path = place / f"{stem}_{epoch}.jpg"
         _drawn(pixels, photo, data.classes).save(path, quality=88)
     for path in place.glob("*.jpg"):

@@ -15,6 +15,7 @@ from engine.photos import load
 from exports.detection_data import DetectionPhoto, read_detection_data
 from training.batches import Plan
 from training.detection_set import (
+    LOOKED_AT,
     DetectionPart,
     DetectionSet,
     check_something_to_learn,
@@ -44,7 +45,7 @@ def estimate(settings: DetectorSettings) -> dict[str, Any]:
     recipe, data = settings.recipe, read_detection_data(settings.data)
     photos = data.part("train")
     check_something_to_learn(photos, settings)
-    judged = sum(photo.complete for photo in data.part("held_back"))
+    judged = sum(photo.complete for photo in data.part("validation")) or min(len(photos), LOOKED_AT)
     with joined(settings.machine.device) as group:
         plan = _plan(settings, len(photos), group)
         part = _first_that_open(settings, photos, count=plan.batch)
@@ -117,5 +118,6 @@ def _timed(
             began = began or time.monotonic()
     a_step = (time.monotonic() - began) / TIMED
     began = time.monotonic()
-    detected(training.network, data, min_size=training.min_size, device=group.device)
-    return a_step, (time.monotonic() - began) / len(data.validation)
+    looked_at = data.looked_at
+    detected(training.network, data, looked_at, min_size=training.min_size, device=group.device)
+    return a_step, (time.monotonic() - began) / len(looked_at.numbers)

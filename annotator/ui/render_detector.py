@@ -81,6 +81,8 @@ def _classes(found: DetectorMaterial) -> str:
 
 def _of_what(found: DetectorMaterial) -> str:
     facts = [f"{len(found.complete)} of these photos are reviewed in full"]
+    if found.validation:
+        facts.append(f"{len(found.validation)} more choose among the networks on the way")
     if found.rejected:
         facts.append(f"{count(found.rejected, 'rejected object')} taught as what it is not")
     if found.proposed:
@@ -139,8 +141,13 @@ def estimate(answer: Estimate | str | None, *, seconds: float) -> str:
 # -- while it runs ---------------------------------------------------------------------------------
 
 
-def class_table(found: Mapping[str, float], objects: Mapping[str, int]) -> str:
-    """AP50 of each class on the photos held back, worst first, with the objects it learned from."""
+def class_table(
+    found: Mapping[str, float], objects: Mapping[str, int], *, is_of_taught: bool = False
+) -> str:
+    """AP50 of each class, worst first, with the objects it learned from.
+
+    Of the photos that validate; with ``is_of_taught``, which is said, of some that train.
+    """
     if not found:
         return ""
     rows = "".join(
@@ -149,14 +156,15 @@ def class_table(found: Mapping[str, float], objects: Mapping[str, int]) -> str:
         f"<td>{value:.1%}</td></tr>"
         for name, value in sorted(found.items(), key=lambda one: (one[1], one[0]))
     )
+    figure = "AP50 where it learned" if is_of_taught else "AP50"
     return (
         '<table class="t2-table" id="class-table"><thead><tr><th>Class</th><th>Objects</th>'
-        f"<th></th><th>AP50</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"<th></th><th>{figure}</th></tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
 def samples(found: Sequence[Sample]) -> str:
-    """Photos held back with what the detector finds on them now."""
+    """Photos with what the detector finds on them now."""
     shown = "".join(
         f'<a href="{one.address}" target="_blank" title="{escape(one.title)}">'
         f'<img src="{one.address}" alt="{escape(one.title)}" loading="lazy"></a>'

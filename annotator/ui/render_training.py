@@ -198,7 +198,10 @@ def _held_out(log: TrainingLog, end: float) -> str:
     ]
     if not any(line.points for line in lines):
         return ""
-    return chart("Held-out photos", lines, x_end=end, y_end=1.0, is_share=True)
+    title = (
+        "Photos that train, as there are none to spare" if log.is_of_taught else "Held-out photos"
+    )
+    return chart(title, lines, x_end=end, y_end=1.0, is_share=True)
 
 
 def trainings(found: list[Training], *, key: str, shown: int | None) -> str:

@@ -90,7 +90,7 @@ def _curves(trainings: Trainings, shown: Training) -> str:
 def _detail(key: str, trainings: Trainings, shown: Training) -> str:
     if shown.what != DETECTOR:
         return ""
-    found = trainings.log(shown.number).class_figures
+    log = trainings.log(shown.number)
     pictures = [
         Sample(
             render_detector.sample_address(key, shown.number, name, version=version),
@@ -98,7 +98,10 @@ def _detail(key: str, trainings: Trainings, shown: Training) -> str:
         )
         for name, version in _newest(shown)
     ]
-    return render_detector.class_table(found, shown.classes) + render_detector.samples(pictures)
+    table = render_detector.class_table(
+        log.class_figures, shown.classes, is_of_taught=log.is_of_taught
+    )
+    return table + render_detector.samples(pictures)
 
 
 def _newest(shown: Training) -> list[tuple[str, int]]:

@@ -185,7 +185,7 @@ class FakeDetectorTrainer(FakeTrainer):
         (self.out / "samples").mkdir(exist_ok=True)
         for old in (self.out / "samples").iterdir():
             old.unlink()
-        for photo in self.data.part("held_back")[:4]:
+        for photo in (self.data.part("validation") or self.data.part("train"))[:4]:
             name = photo.image.file_name
             picture = Image.open(self.arguments.photos / name).convert("RGB")
             ImageDraw.Draw(picture).rectangle((20, 20, 70, 60), outline=(255, 80, 0), width=2)

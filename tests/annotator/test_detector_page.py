@@ -130,6 +130,7 @@ def test_classes_stand_in_a_table_worst_first() -> None:
     assert shown.index("&lt;b&gt;hen") < shown.index("egg</td><td>30</td>")
     assert "75.0%" in shown
     assert render_detector.class_table({}, {}) == ""
+    assert "AP50 where it learned" in render_detector.class_table({"a": 1.0}, {}, is_of_taught=True)
 
 
 def test_the_log_of_a_detector_gives_its_curves(tmp_path: Path) -> None:
@@ -149,6 +150,13 @@ def test_the_log_of_a_detector_gives_its_curves(tmp_path: Path) -> None:
     for name in ("classifier", "rpn_box", "mask", "Regions left out", "AP50", "Held-out photos"):
         assert name in shown
     assert "Coarse map" not in shown
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"event": "validation", "step": 4, "of": "training", "metrics": {"ap50": 1}}\n')
+    log.refresh()
+    assert log.metrics == {}  # nothing is known of other photos
+    assert "Photos that train, as there are none to spare" in render_training.curves(
+        log, area_prior=None
+    )
     assert shown.count("t2-line-6") > 0  # every term has a colour of its own
 
 

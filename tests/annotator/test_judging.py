@@ -60,6 +60,14 @@ def test_the_part_of_a_photo_is_its_contents_for_ever() -> None:
     assert not holdback.is_held_back("33333334" + "0" * 56, 0.2)  # 0x33333334 / 2**32 > 0.2
 
 
+@given(st.binary(min_size=32, max_size=32))
+def test_whether_a_photo_validates_says_nothing_of_whether_it_is_held_back(content: bytes) -> None:
+    swapped = content[8:16] + content[:8] + content[16:]
+    assert holdback.may_validate(content.hex()) == holdback.is_held_back(
+        swapped.hex(), holdback.VALIDATION_SHARE
+    )
+
+
 def test_only_photos_reviewed_in_full_judge(hens: Project) -> None:
     _, held_back = sorted_photos(hens)
     put(hens, held_back[0], status=Status.PROPOSED, score=0.5)

@@ -47,7 +47,7 @@ def reviewed() -> DetectionPhoto:
 
 
 def test_everything_that_teaches_comes_back(tmp_path: Path) -> None:
-    empty = DetectionPhoto(make_image(id=6, file_name="empty.png"), "held_back", True)
+    empty = DetectionPhoto(make_image(id=6, file_name="empty.png"), "validation", True)
     pseudo = make_instance(HOLE, id=11, status=Status.PROPOSED, score=0.5)
     undecided = DetectionPhoto(make_image(pseudo, id=7, file_name="b.png"), "train", False)
     path = tmp_path / "data.json"
@@ -57,7 +57,7 @@ def test_everything_that_teaches_comes_back(tmp_path: Path) -> None:
     assert data.photos == (reviewed(), empty, _with_tags(undecided, ("cat",)))
     assert data.classes == ("cat", "собака 🐕")
     assert (data.parent, data.notes) == ("0001-cam", ())
-    assert data.part("held_back") == (empty,)
+    assert data.part("validation") == (empty,)
 
 
 def _with_tags(photo: DetectionPhoto, tags: tuple[str, ...]) -> DetectionPhoto:
@@ -105,8 +105,8 @@ def _of_image(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (_of_image("part", "test"), r"'test'; allowed are train, held_back"),
-        (_of_image("part", None), r"needs 'part', one of train, held_back"),
+        (_of_image("part", "test"), r"'test'; allowed are train, validation"),
+        (_of_image("part", None), r"needs 'part', one of train, validation"),
         (_of_image("complete", 1), r"'complete', true or false; got 'train' and 1"),
         (lambda content: content["images"][0].pop("complete"), "'complete'"),
         (_of_image("file_name", "../secret.png"), "'../secret.png' must lie inside the photo"),
@@ -160,6 +160,15 @@ def test_a_plain_coco_file_of_others_lacks_its_parts(tmp_path: Path) -> None:
         read_detection_data(path)
 
 
+def test_files_of_former_times_hold_back_what_validates_now(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    write(path, DetectionPhoto(make_image(make_instance(id=1)), "validation", True))
+    text = path.read_text(encoding="utf-8")
+    assert '"validation"' in text
+    path.write_text(text.replace('"validation"', '"held_back"'), encoding="utf-8")
+    assert read_detection_data(path).photos[0].part == "validation"
+
+
 @st.composite
 def instances_of_any_status(draw: st.DrawFn) -> list[Instance]:
     statuses = draw(st.lists(st.sampled_from(sorted(LEARNT)), max_size=5))
@@ -171,7 +180,7 @@ def instances_of_any_status(draw: st.DrawFn) -> list[Instance]:
     ]
 
 
-@given(instances_of_any_status(), st.booleans(), st.sampled_from(["train", "held_back"]))
+@given(instances_of_any_status(), st.booleans(), st.sampled_from(["train", "validation"]))
 def test_any_reviewed_photo_survives_the_way(
     tmp_path_factory: pytest.TempPathFactory, instances: list[Instance], complete: bool, part: Any
 ) -> None:

@@ -82,15 +82,15 @@ def photo_of(folder: Path, number: int, *, seed: int, objects: int = 2) -> Label
     return make_image(*instances, id=number, file_name=name, **size)
 
 
-def some_photos(folder: Path, *, train: int = 4, held_back: int = 2) -> list[DetectionPhoto]:
-    """Complete ones; the held-back ones show what the first that train show."""
+def some_photos(folder: Path, *, train: int = 4, validation: int = 2) -> list[DetectionPhoto]:
+    """Complete ones; those of validation show what the first that train show."""
     return [
         DetectionPhoto(
             photo_of(folder, number + 1, seed=number if number < train else number - train),
-            "train" if number < train else "held_back",
+            "train" if number < train else "validation",
             True,
         )
-        for number in range(train + held_back)
+        for number in range(train + validation)
     ]
 
 

@@ -147,7 +147,7 @@ def test_a_run_does_not_go_on_with_other_settings(
 def test_a_run_does_not_go_on_with_other_objects(photos: Path, tmp_path: Path) -> None:
     train(tiny_detector(photos, tmp_path / "run", recipe={"epochs": 1}))
     fewer = some_photos(photos)
-    written(photos, [fewer[0], *some_photos(photos, train=3, held_back=0)[1:], *fewer[4:]])
+    written(photos, [fewer[0], *some_photos(photos, train=3, validation=0)[1:], *fewer[4:]])
     with pytest.raises(JobError, match="other photos"):
         train(tiny_detector(photos, tmp_path / "run", recipe={"epochs": 1}, resume=True))
 

@@ -96,7 +96,7 @@ def test_a_run_leaves_a_log_a_detector_its_objects_and_pictures(
 @pytest.mark.parametrize("model", ["fasterrcnn", "maskrcnn"])
 def test_a_detector_learns_a_handful_of_photos_by_heart(model: str, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
-    photos = written(folder, some_photos(folder, train=6, held_back=6))
+    photos = written(folder, some_photos(folder, train=6, validation=6))
     recipe = {
         **{"epochs": 150, "batch": 3, "average": 0.95, "warm_up_steps": 20},
         **{"validate_steps": 100},
@@ -150,15 +150,18 @@ def test_a_training_ends_early_where_nothing_gets_better(photos: Path, tmp_path:
     assert of_kind(told, "checkpoint")[-1]["epoch"] == 1
 
 
-def test_without_held_back_photos_the_last_network_is_kept(tmp_path: Path) -> None:
+def test_without_validation_the_last_network_is_kept_and_looked_at_on_what_taught_it(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "photos"
-    photos = written(folder, some_photos(folder, held_back=0))
+    photos = written(folder, some_photos(folder, validation=0))
     told: list[Event] = []
-    path = train(
-        tiny_detector(photos, tmp_path / "run", recipe={"epochs": 2}), on_event=told.append
-    )
-    assert not of_kind(told, "validation")
-    assert of_kind(told, "checkpoint")[-1]["epoch"] == 2
+    recipe = {"epochs": 3, "patience": 1, "learning_rate": 1e-9, "average": 0.0, "samples": 1}
+    path = train(tiny_detector(photos, tmp_path / "run", recipe=recipe), on_event=told.append)
+    assert [event["of"] for event in of_kind(told, "validation")] == ["training"] * 3
+    assert "ap50" in of_kind(told, "validation")[-1]["metrics"]
+    assert [one.name for one in (tmp_path / "run" / "samples").iterdir()] == ["001_3.jpg"]
+    assert of_kind(told, "checkpoint")[-1]["epoch"] == 3  # no figure of theirs ends or chooses
     assert read_card(path).metrics == {}
 
 
@@ -180,7 +183,7 @@ def test_photos_without_objects_are_background_and_incomplete_ones_do_not_judge(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "photos"
-    first, empty, *others, half = some_photos(folder, train=4, held_back=2)
+    first, empty, *others, half = some_photos(folder, train=4, validation=2)
     refused = [replace(one, status=Status.REJECTED) for one in half.image.instances]
     given = [
         first,
@@ -192,7 +195,7 @@ def test_photos_without_objects_are_background_and_incomplete_ones_do_not_judge(
     settings = tiny_detector(written(folder, given), tmp_path / "run", recipe={"epochs": 1})
     train(settings, on_event=told.append)
     assert (told[0]["photos"], told[0]["validation_photos"], told[0]["instances"]) == (4, 1, 6)
-    assert told[0]["left_out"]["incomplete_held_back"] == 1
+    assert told[0]["left_out"]["incomplete_validation"] == 1
 
 
 def test_pseudo_labels_and_refusals_on_incomplete_photos_train(tmp_path: Path) -> None:
@@ -205,7 +208,7 @@ def test_pseudo_labels_and_refusals_on_incomplete_photos_train(tmp_path: Path) -
                 replace(photo.image.instances[1], status=Status.REJECTED),
             ],
         )
-        for photo in some_photos(folder, held_back=0)
+        for photo in some_photos(folder, validation=0)
     ]
     photos = written(folder, given, statuses=LEARNT | {Status.PROPOSED})
     told: list[Event] = []
@@ -240,7 +243,7 @@ def test_turned_photos_of_odd_names_and_sizes_are_read_as_they_are_seen(tmp_path
     path.parent.mkdir(parents=True)
     path.write_bytes(encoded(pixels, "JPEG", exif=exif.tobytes()))
     box = (2.0, 150.0, 28.0, 199.0)
-    (other,) = some_photos(folder, train=1, held_back=0)
+    (other,) = some_photos(folder, train=1, validation=0)
     turned = with_instances(other, [make_instance(id=5, box=box, category="disc")])
     turned = replace(
         turned, image=replace(turned.image, id=9, file_name=name, width=30, height=200)
