@@ -12,7 +12,7 @@ dropped ones first takes in what the newest training has left (`take_in_training
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ OBJECT_WITHOUT_TAG = 0.4  # the object may just be something that nobody tagged
 RECORDS, DATA = "instances.json", "data.json"  # in the folder of a detector's training
 TAKEN_IN = "dropped_from"  # setting: the training and the time of the file last taken in
 CONFIRM = "confirm"  # kind of the event
+AT_ONCE = 500  # rows a question: databases limit how many numbers one may name
 SAME_BOX = 0.05  # pixels; the training's file rounds
 
 _CURATED = [status.value for status in sorted(CURATED)]
@@ -212,8 +213,12 @@ def take_in_training(project: Project) -> int | None:
     trained_on = _trained_on(folder / DATA)
     names = {one: name for one, (name, _) in trained_on.items()}
     ranked = rank_suspicious(_json(folder / RECORDS), names=names)
+    with project.read() as view:
+        found = _dropped_findings(view, ranked, trained_on, folder.name)
+        seen = view.newest_event()
     with project.write() as transaction:
-        found = _dropped_findings(transaction, ranked, trained_on, folder.name)
+        if transaction.newest_event() != seen:  # somebody may have mended one meanwhile
+            found = _dropped_findings(transaction, ranked, trained_on, folder.name)
         replace(transaction, DROPPED, found)
         transaction.set_setting(TAKEN_IN, stamp)
     return number
@@ -242,13 +247,13 @@ def _dropped_findings(
     trained_on: Mapping[int, tuple[str, Box]],
     training: str,
 ) -> list[Finding]:
-    table, names = schema.instance, view.category_names()
+    names = view.category_names()
     worst = {
         number: (badness, reason) for number, badness, reason in ranked if badness >= LEAST_BADNESS
     }
     found = []
-    for row in view.connection.execute(select(table)):
-        if row.id not in worst or row.id not in trained_on or row.status == Status.REJECTED.value:
+    for row in _rows(view, sorted(worst.keys() & trained_on.keys())):
+        if row.status == Status.REJECTED.value:
             continue
         name, box = trained_on[row.id]
         now = (row.x0, row.y0, row.x1, row.y1)
@@ -269,6 +274,14 @@ def _dropped_findings(
             )
         )
     return found
+
+
+def _rows(view: View, ids: Sequence[int]) -> Iterator[Any]:
+    """Those of these instances that are there, with their masks."""
+    table = schema.instance
+    for start in range(0, len(ids), AT_ONCE):
+        query = select(table).where(table.c.id.in_(ids[start : start + AT_ONCE]))
+        yield from view.connection.execute(query.order_by(table.c.id))
 
 
 # -- a detector's second look --------------------------------------------------------------------

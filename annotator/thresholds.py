@@ -8,18 +8,20 @@ further than that. What `annotator accept` took unseen counts as nothing: it wou
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
+from time import monotonic
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
-from sqlalchemy import Table, select
+from sqlalchemy import ColumnElement, Table, select
 
 from annotator import schema
 from annotator.comparing import joined_name
-from annotator.journal import SUGGEST, Row
+from annotator.journal import SUGGEST
 from annotator.merging import MARK
 from annotator.views import View
 from engine.geometry import iou_boxes
@@ -33,10 +35,14 @@ GROUP, GROUPS = 10, 12  # decisions of one step of the curve at least; steps at 
 PRIOR = 2.0  # decisions' worth of the overall share in each step
 OUTSIDE = 0.05  # on either side of the interval
 
+REST = 20.0  # times as long as working out took, nothing is worked out again
+AT_ONCE = 500  # rows a question: databases limit how many numbers one may name
+
 IMPORT, ACCEPT_ABOVE, TAKE_BACK = "import", "accept above", "take back"  # kinds of events
 
 Values = NDArray[np.float64]
 Key = tuple[int | None, str]  # category (None for all of them) and source
+Born = tuple[int | None, Box]  # class and box as they were proposed
 
 
 @dataclass(frozen=True)
@@ -185,45 +191,79 @@ class Thresholds:
 
 
 class Decisions:
-    """Reads what was decided in a project; keeps the proposals it has looked up in the journal."""
+    """Follows what is decided in a project: everything is read once, then only what changed."""
 
-    def __init__(self) -> None:
-        self._births: dict[int, Row | None] = {}
+    def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._decided: dict[int, Decision] = {}  # by instance
+        self._unseen: set[int] = set()
+        self._births: dict[int, Born | None] = {}
+        self._taken_in = 0  # the newest event that these know of
+        self._known: Thresholds | None = None
+        self._known_at = 0  # the newest event when `_known` was worked out
+        self._rest_until = 0.0
 
     def thresholds(self, view: View) -> Thresholds:
-        """As everything is decided now."""
-        return Thresholds(self.read(view))
+        """As everything is decided now, or as it was a moment ago.
+
+        Working it out anew takes at most one part of `REST` of the time: a project so large that it
+        takes a second is looked at every 20 seconds, a small one at each call.
+        """
+        with self._lock:
+            newest, began = view.newest_event(), self._clock()
+            is_new = self._known is None or newest != self._known_at
+            if self._known is None or (is_new and began >= self._rest_until):
+                self._take_in(view)
+                self._known = Thresholds(list(self._decided.values()))
+                self._known_at = newest
+                ended = self._clock()
+                self._rest_until = ended + REST * (ended - began)
+            return self._known
 
     def read(self, view: View) -> list[Decision]:
         """Every decision about a proposal with a score, in the order of the objects."""
-        table = schema.instance
-        columns = [table.c[name] for name in ("id", "image_id", "score", "status", "edited")]
-        mark = table.c.source["options"][MARK].as_string().label("mark")
-        rows = view.connection.execute(
-            select(*columns, *place_of(table), *made_by(table), mark)
-            .where(table.c.score.is_not(None), table.c.status != Status.PROPOSED.value)
-            .order_by(table.c.id)
-        ).all()
+        with self._lock:
+            self._take_in(view)
+            return [self._decided[one] for one in sorted(self._decided)]
+
+    def _take_in(self, view: View) -> None:
+        newest, since = view.newest_event(), self._taken_in
+        if newest <= since:
+            return
+        _follow_unseen(view, self._unseen, since=since)
+        if not since:
+            self._decided = self._decisions(view, _decided_rows(view, ()))
+        else:
+            touched = _touched(view, since=since)
+            for one in touched:
+                self._decided.pop(one, None)
+            for start in range(0, len(touched), AT_ONCE):
+                part = schema.instance.c.id.in_(touched[start : start + AT_ONCE])
+                self._decided |= self._decisions(view, _decided_rows(view, (part,)))
+        self._taken_in = newest
+
+    def _decisions(self, view: View, rows: Sequence[Any]) -> dict[int, Decision]:
         # An import can bring what is decided already.
         unclear = {row.id: row.image_id for row in rows if row.edited or row.mark is not None}
         self._look_up(view, unclear)
-        unseen = accepted_unseen(view)
-        decisions = []
+        decisions = {}
         for row in rows:
-            born = self._births[row.id] if row.id in unclear else row._mapping
+            now = (row.category_id, (row.x0, row.y0, row.x1, row.y1))
+            born = self._births[row.id] if row.id in unclear else now
             # No birth in the journal as a proposal: nobody decided it here.
-            if born is None or born["category_id"] is None:
+            if born is None or born[0] is None:
                 continue
-            if row.id in unseen and row.status == Status.ACCEPTED.value:
+            if row.id in self._unseen and row.status == Status.ACCEPTED.value:
                 continue
-            is_same = not row.edited or _is_still_it(row._mapping, born)
+            is_same = not row.edited or _is_still_it(now, born)
             right = row.status != Status.REJECTED.value and is_same
             source = joined_name(row.pipeline, row.checkpoint)
-            decisions.append(Decision(born["category_id"], source, row.score, right))
+            decisions[row.id] = Decision(born[0], source, row.score, right)
         return decisions
 
     def _look_up(self, view: View, wanted: Mapping[int, int]) -> None:
-        """The rows as which these instances (id -> photo) were proposed."""
+        """As what these instances (id -> photo) were proposed."""
         missing = {one: image_id for one, image_id in wanted.items() if one not in self._births}
         if not missing:
             return
@@ -239,7 +279,30 @@ class Decisions:
                 born = change["after"]
                 is_born = change["table"] == "instance" and change["before"] is None
                 if is_born and change["id"] in missing and born["status"] == Status.PROPOSED.value:
-                    self._births[change["id"]] = born
+                    box = (born["x0"], born["y0"], born["x1"], born["y1"])
+                    self._births[change["id"]] = (born["category_id"], box)
+
+
+def _decided_rows(view: View, conditions: Sequence[ColumnElement[bool]]) -> Sequence[Any]:
+    """The proposals with a score that are decided, without their masks."""
+    table = schema.instance
+    columns = [table.c[name] for name in ("id", "image_id", "score", "status", "edited")]
+    mark = table.c.source["options"][MARK].as_string().label("mark")
+    return view.connection.execute(
+        select(*columns, *place_of(table), *made_by(table), mark)
+        .where(table.c.score.is_not(None), table.c.status != Status.PROPOSED.value, *conditions)
+        .order_by(table.c.id)
+    ).all()
+
+
+def _touched(view: View, *, since: int) -> list[int]:
+    """The instances that events after this one were about; a run touches nothing decided."""
+    table = schema.journal
+    rows = view.connection.execute(
+        select(table.c.changes).where(table.c.id > since, table.c.kind != SUGGEST)
+    )
+    ids = {change["id"] for row in rows for change in row.changes if change["table"] == "instance"}
+    return sorted(ids)
 
 
 def made_by(table: Table) -> tuple[Any, Any]:
@@ -257,28 +320,31 @@ def place_of(table: Table) -> list[Any]:
 
 def accepted_unseen(view: View) -> set[int]:
     """The instances that were accepted above a score, all at once, and not taken back since."""
-    table = schema.journal
-    bulk = select(table.c.id).where(table.c.kind == ACCEPT_ABOVE)
+    unseen: set[int] = set()
+    _follow_unseen(view, unseen, since=0)
+    return unseen
+
+
+def _follow_unseen(view: View, unseen: set[int], *, since: int) -> None:
+    """Bring them in line with the events after this one."""
+    table, at_once = schema.journal, (ACCEPT_ABOVE, TAKE_BACK)
+    target = table.alias("target")
     rows = view.connection.execute(
         select(table.c.changes)
-        .where(table.c.kind.in_([ACCEPT_ABOVE, TAKE_BACK]) | table.c.target.in_(bulk))
+        .outerjoin_from(table, target, table.c.target == target.c.id)
+        .where(
+            table.c.id > since,
+            table.c.kind.in_(at_once) | target.c.kind.in_(at_once),
+        )
         .order_by(table.c.id)
     )
-    unseen: set[int] = set()
     for row in rows:
         for change in row.changes:
             if change["after"]["status"] == Status.PROPOSED.value:
                 unseen.discard(change["id"])
             else:
                 unseen.add(change["id"])
-    return unseen
 
 
-def _is_still_it(now: Mapping[Any, Any], born: Mapping[Any, Any]) -> bool:
-    if now["category_id"] != born["category_id"]:
-        return False
-    return float(iou_boxes([_box(now)], [_box(born)])[0, 0]) >= STILL_RIGHT_IOU
-
-
-def _box(row: Mapping[Any, Any]) -> Box:
-    return (row["x0"], row["y0"], row["x1"], row["y1"])
+def _is_still_it(now: Born, born: Born) -> bool:
+    return now[0] == born[0] and float(iou_boxes([now[1]], [born[1]])[0, 0]) >= STILL_RIGHT_IOU

@@ -190,6 +190,11 @@ class View:
 
     # -- journal -----------------------------------------------------------------------------
 
+    def newest_event(self) -> int:
+        """The id of the newest event of the project, 0 before the first."""
+        newest = self.connection.execute(select(func.max(schema.journal.c.id))).scalar()
+        return newest or 0
+
     def revision(self, image_id: int) -> int:
         """The id of the photo's newest event, 0 before the first."""
         table = schema.journal

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.event import listen
 
 from annotator import qa, runs
 from annotator import training_files as files
 from annotator.assist import Assistant
 from annotator.comparing import detector_findings, disagreement
-from annotator.findings import DETECTOR, DISAGREEMENT, DROPPED, TAGS, Finding
+from annotator.findings import DETECTOR, DISAGREEMENT, DROPPED, TAGS, Finding, object_state
 from annotator.session import Context, ReviewSession
 from annotator.store import Project
 from annotator.ui import render
@@ -100,6 +102,41 @@ def test_what_the_newest_training_dropped_becomes_a_finding(trained: Project) ->
     write_training(trained, 2, {1: 0.9, 2: 0.0, 3: 0.0, 4: 0.0})
     assert qa.take_in_training(trained) == 2
     assert [one.instance_id for one in findings(trained, DROPPED)] == [1]
+
+
+def test_taking_in_a_training_reads_only_what_it_dropped(
+    trained: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[int] = []
+
+    def counted(row: Mapping[Any, Any]) -> str:
+        states.append(row["id"])
+        return object_state(row)
+
+    asked: list[str] = []
+    monkeypatch.setattr(qa, "object_state", counted)
+    with trained.read() as view:
+        listen(view.connection.engine, "before_cursor_execute", lambda *one: asked.append(one[2]))
+    qa.take_in_training(trained)
+    assert states == [3]
+    with_masks = [one for one in asked if "instance.counts" in one]
+    assert len(with_masks) == 1
+    assert "instance.id IN" in with_masks[0]
+    assert asked.index(with_masks[0]) < asked.index("BEGIN IMMEDIATE")  # nobody waits meanwhile
+
+
+def test_what_is_mended_while_a_training_is_taken_in_is_no_finding(
+    trained: Project, session: ReviewSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mended(*words: Any) -> list[Finding]:
+        monkeypatch.undo()
+        found = qa._dropped_findings(*words)
+        session.set_class(here(3), 3, "dog")
+        return found
+
+    monkeypatch.setattr(qa, "_dropped_findings", mended)
+    qa.take_in_training(trained)
+    assert findings(trained, DROPPED) == []
 
 
 def test_a_project_without_a_detector_has_nothing_dropped(project: Project) -> None:

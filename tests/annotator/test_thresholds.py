@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.event import listen
 
 from annotator import accepting, listing, runs
 from annotator.accepting import Choice
@@ -167,6 +168,64 @@ def test_what_was_accepted_unseen_vouches_for_nothing(
     session.set_status(Context(1, "tester"), first, Status.ACCEPTED)
     with project.read() as view:
         assert [one.is_right for one in Decisions().read(view)] == [True, False]
+
+
+def test_following_what_changes_comes_to_the_same_as_reading_everything(
+    project: Project, session: ReviewSession
+) -> None:
+    boxes = [(x, 10.0, x + 20.0, 40.0) for x in (0.0, 25.0, 50.0, 75.0)]
+    ids = propose(project, 1, [proposal(box, score=0.7) for box in boxes])
+    propose(project, 2, [proposal(boxes[0], score=0.8)])
+    here, there = Context(1, "tester"), Context(2, "tester")
+    follower, told = Decisions(), []
+    for act in (
+        lambda: session.set_status(here, ids[0], Status.ACCEPTED),
+        lambda: session.set_box(here, ids[1], (25.0, 10.0, 45.0, 20.0)),
+        lambda: session.delete(here, ids[0]),
+        lambda: session.undo(here),
+        lambda: accepting.accept_above(project, Choice(0.5), actor="tester"),
+        lambda: session.undo(there),  # of what was accepted unseen, by hand
+        lambda: session.redo(there),
+        lambda: session.set_status(here, ids[2], Status.REJECTED),
+        lambda: accepting.take_back(project, actor="tester"),
+        lambda: session.undo(here),  # of the taking back: unseen again
+        lambda: propose(project, 2, [proposal(boxes[1], score=0.6)]),
+    ):
+        act()
+        with project.read() as view:
+            told.append(follower.read(view))
+            assert told[-1] == Decisions().read(view)
+    assert [len(one) for one in told] == [1, 2, 1, 2, 2, 2, 2, 3, 3, 3, 3]
+
+
+def test_a_large_project_is_not_read_again_while_nothing_changes_nor_all_the_time(
+    project: Project, session: ReviewSession
+) -> None:
+    first, second = propose(
+        project, 1, [proposal((1, 1, 30, 30), score=0.8), proposal((40, 1, 80, 30), score=0.9)]
+    )
+    session.set_status(Context(1, "tester"), first, Status.ACCEPTED)
+    seconds = count()  # everything takes a second
+    reader = Decisions(clock=lambda: float(next(seconds)))
+
+    def told() -> tuple[int, list[str]]:
+        asked: list[str] = []
+        with project.read() as view:
+            listen(view.connection, "before_cursor_execute", lambda *words: asked.append(words[2]))
+            decided = reader.thresholds(view).decided
+        return decided[None, "classical"], [one for one in asked if one != "BEGIN"]
+
+    assert told()[0] == 1
+    decided, asked = told()
+    assert (decided, len(asked)) == (1, 1)
+    assert "max(event.id)" in asked[0]
+    session.set_status(Context(1, "tester"), second, Status.ACCEPTED)
+    following = [told() for _ in range(30)]
+    assert [decided for decided, _ in following] == sorted(decided for decided, _ in following)
+    assert (following[5][0], following[-1][0]) == (1, 2)
+    working = [asked for _, asked in following if len(asked) > 1]
+    assert len(working) == 1
+    assert all("instance.id IN" in one for one in working[0] if "FROM instance" in one)
 
 
 # -- accepting above -----------------------------------------------------------------------------
