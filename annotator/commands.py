@@ -112,7 +112,7 @@ def run_suggest(arguments: argparse.Namespace) -> bool:
                 project,
                 run_id,
                 processes=arguments.processes,
-                niceness=suggest.NICENESS if arguments.nice else 0,
+                is_nice=arguments.nice,
                 only_waiting=arguments.if_waiting,
                 on_progress=show,
             )

@@ -97,7 +97,6 @@ class AskedEstimate:
         except OSError as error:
             raise JobError(f"the trainer cannot start: {error}") from error
         self._identity = processes.identity(self._process.pid)
-        processes.step_back(self._process.pid)
         self._answer: Estimate | JobError | None = None
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()

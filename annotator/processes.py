@@ -12,10 +12,14 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from engine.errors import OptionError
+
 PROC = Path("/proc")
 START_TIME = 19  # field of /proc/N/stat, counted from the state behind the name
 DEAD_STATES = ("Z", "X")  # ended, only nobody has collected it yet
-NICENESS = 10
+NICENESS = 10  # of what works behind the scenes; 0: as important as the app itself
+LARGEST = 19
+VARIABLE = "TAG2MASK_NICENESS"  # of the environment: another one, from 0 to 19
 
 
 def identity(process: int) -> str | None:
@@ -64,8 +68,19 @@ def kill_session(process: int, known_identity: str | None) -> None:
             os.killpg(process, signal.SIGKILL)
 
 
-def step_back(process: int, niceness: int = NICENESS) -> None:
+def chosen_niceness() -> int:
+    """`NICENESS`, or what the environment says; OptionError where that is no niceness."""
+    text = os.environ.get(VARIABLE, str(NICENESS))
+    if not text.isdecimal() or not 0 <= int(text) <= LARGEST:
+        raise OptionError(f"{VARIABLE} is {text!r}; give a whole number from 0 to {LARGEST}")
+    return int(text)
+
+
+def step_back(process: int) -> None:
     """Let programs that somebody sits in front of go first."""
+    niceness = chosen_niceness()
+    if not niceness:
+        return
     with suppress(ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, process, niceness)
         if os.getsid(process) == process:

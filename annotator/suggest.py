@@ -30,7 +30,6 @@ from engine.types import Suggestion
 
 logger = logging.getLogger(__name__)
 
-NICENESS = 15
 """How far a background worker steps back; a click of the app waits no longer because of it."""
 
 BEAT_SECONDS = runs.STALE_SECONDS / 4
@@ -124,7 +123,7 @@ def work_on(
     run_id: int,
     *,
     processes: int = 1,
-    niceness: int = 0,
+    is_nice: bool = False,
     only_waiting: bool = False,
     on_progress: Callable[[runs.Run], None] | None = None,
 ) -> runs.Run:
@@ -136,8 +135,8 @@ def work_on(
     cancelled; killing it loses nothing either.
     """
     runs.claim(project, run_id, only_waiting=only_waiting)
-    if niceness:
-        step_back(os.getpid(), niceness)  # those that it starts inherit it
+    if is_nice:
+        step_back(os.getpid())  # those that it starts inherit it
     with project.read() as view:
         run = runs.get(view, run_id)
         tags = view.all_tags()

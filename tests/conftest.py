@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from annotator import processes
 from annotator.intake import add_photos
 from annotator.store import Project
 
@@ -23,6 +24,14 @@ def _own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the projects and checkpoints of whoever runs it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_steps_back() -> Iterator[None]:
+    """While tests keep every core busy, a process that steps back would hardly get on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(processes.VARIABLE, "0")
+        yield
 
 
 def save_scene(path: Path, *, seed: int = 0, width: int = 120, height: int = 90) -> None:

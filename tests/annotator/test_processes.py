@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from annotator import processes
+from engine.errors import OptionError
 
+pytestmark = pytest.mark.usefixtures("_usual_niceness")
 WAITS = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 
 
@@ -21,6 +23,11 @@ def started(request: pytest.FixtureRequest) -> Iterator[tuple[int, bool]]:
     process = subprocess.Popen(WAITS, stdin=subprocess.PIPE, start_new_session=request.param)
     yield process.pid, request.param
     process.communicate()
+
+
+@pytest.fixture
+def _usual_niceness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(processes.VARIABLE)
 
 
 def group_of(process: int | str) -> str:
@@ -43,6 +50,21 @@ def test_only_who_leads_a_session_takes_the_session_along(started: tuple[int, bo
     processes.step_back(process)
     assert group_of("self") == before
     assert group_of(process).endswith(f"nice {processes.NICENESS}\n") is leads
+
+
+def test_nobody_steps_back_where_the_environment_says_so(
+    started: tuple[int, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(processes.VARIABLE, "0")
+    processes.step_back(started[0])
+    assert os.getpriority(os.PRIO_PROCESS, started[0]) == 0
+
+
+@pytest.mark.parametrize("text", ["-1", "20", "much", ""])
+def test_a_niceness_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(processes.VARIABLE, text)
+    with pytest.raises(OptionError, match=processes.VARIABLE):
+        processes.chosen_niceness()
 
 
 def test_a_process_that_has_ended_has_nothing_to_step_back_from() -> None:
