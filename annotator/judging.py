@@ -139,7 +139,9 @@ def judge(
         for name in MEASURES
         if others and (interval := paired_difference(old, new, name)) is not None
     }
-    is_better, reason = verdict(figures, differences, present=present if others else "")
+    is_better, reason = verdict(
+        figures, differences, present=present if others else "", photos=len(jury)
+    )
     if present == candidate:
         is_better, reason = False, f"{candidate} is in use already"
     return Judgement(
@@ -161,9 +163,27 @@ def judge(
 
 
 def verdict(
+    figures: Mapping[str, Figure],
+    differences: Mapping[str, Figure],
+    *,
+    present: str,
+    photos: int,
+) -> tuple[bool, str]:
+    """Whether the rule promotes, and why: AP50 above 0, or no worse on nearly all draws.
+
+    The rule stays out of it where fewer than `holdback.ENOUGH` photos judge: by so few, whoever
+    is lucky is better.
+    """
+    is_better, reason = _compared(figures, differences, present=present)
+    if is_better and photos < holdback.ENOUGH:
+        too_few = f"the rule needs {holdback.ENOUGH} photos that judge and has {photos}"
+        return False, f"{reason}; but {too_few}, so it is for you to decide"
+    return is_better, reason
+
+
+def _compared(
     figures: Mapping[str, Figure], differences: Mapping[str, Figure], *, present: str
 ) -> tuple[bool, str]:
-    """Whether the rule promotes, and why: AP50 above 0, or no worse on nearly all draws."""
     ap50 = figures["ap50"].value
     if not present:
         if ap50 > 0:

@@ -40,11 +40,6 @@ class Interval:
     high: float
     confidence: float
 
-    @property
-    def is_above_zero(self) -> bool:
-        """Whether even the low end is: of a difference, that the second is better."""
-        return self.low > 0.0
-
 
 def interval(
     photos: Sequence[DetectedPhoto],

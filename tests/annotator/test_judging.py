@@ -33,8 +33,9 @@ from tests.annotator.trainers import begin_detector, wait_for_end
 
 
 @pytest.fixture
-def hens(tmp_path: Path) -> Iterator[Project]:
-    """Sixteen reviewed photos, of which some judge."""
+def hens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """Sixteen reviewed photos, of which some judge: enough for the rule, for once."""
+    monkeypatch.setattr(holdback, "ENOUGH", 2)
     project = reviewed_project(tmp_path, photos=16)
     yield project
     project.close()
@@ -205,8 +206,20 @@ def test_the_rule_asks_that_nearly_all_draws_are_no_worse(
     change: float, low: float, high: float, is_better: bool
 ) -> None:
     figures = {"ap50": Figure(0.5, 0.4, 0.6)}
-    found = judging.verdict(figures, {"ap50": Figure(change, low, high)}, present="old")
+    differences = {"ap50": Figure(change, low, high)}
+    found = judging.verdict(figures, differences, present="old", photos=10)
     assert found[0] is is_better
+
+
+@pytest.mark.parametrize("present", ["", "old"])
+def test_the_rule_leaves_it_to_a_person_where_few_photos_judge(present: str) -> None:
+    figures, differences = {"ap50": Figure(0.5, 0.4, 0.6)}, {"ap50": Figure(0.3, 0.2, 0.4)}
+    found = judging.verdict(figures, differences, present=present, photos=9)
+    assert not found[0]
+    assert found[1].endswith(
+        "; but the rule needs 10 photos that judge and has 9, so it is for you to decide"
+    )
+    assert judging.verdict(figures, differences, present=present, photos=10)[0]
 
 
 def test_nobody_to_judge_is_told_with_what_to_do(hens: Project) -> None:

@@ -116,7 +116,10 @@ def test_a_judgement_is_kept_until_another_model_takes_the_name(
 
 
 def test_the_command_line_judges_promotes_and_takes_back(
-    hens: Project, eyes: dict[str, Seer], capsys: pytest.CaptureFixture[str]
+    hens: Project,
+    eyes: dict[str, Seer],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     where = ("--project", hens.folder)
     for weight, name in enumerate(("a", "b")):
@@ -124,13 +127,17 @@ def test_the_command_line_judges_promotes_and_takes_back(
     eyes.update(a=Seer(misses=99), b=Seer())
     assert answer(capsys, "models", "promote", "a", *where)[1] == {"promoted": "a"}
     code, value = answer(capsys, "models", "judge", "b", *where, "--by-rule")
+    assert (value["promoted"], in_use(hens)) == (False, "a")
+    assert "it is for you to decide" in value["reason"]
+    monkeypatch.setattr(holdback, "ENOUGH", 2)
+    eyes.update(a=Seer(misses=99), b=Seer())
+    code, value = answer(capsys, "models", "judge", "b", *where, "--by-rule")
     assert (code, value["promoted"], value["present"]) == (DONE, True, "a")
     assert in_use(hens) == "b"
     assert main(["models", "judge", "a", *map(str, where)]) == DONE
     said = capsys.readouterr().out
     assert "a against b, on" in said
     assert "worse than b: AP50 -100.0%" in said
-    assert "review" in said  # more photos: so few make a weak judgement
     assert in_use(hens) == "b"  # nobody asked for the rule
     listed = answer(capsys, "models", *where)[1]
     assert listed["promoted"] == "b"
