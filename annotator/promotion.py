@@ -95,12 +95,19 @@ def promote(
     return True
 
 
-def back(project: Project) -> str:
+def back(project: Project, *, instead_of: str | None = None) -> str:
     """Use what was in use before; its name, empty where that was none.
 
-    OptionError where there is no way back; StoreError where the model was deleted.
+    ``instead_of`` is the detector that the caller saw in use: ConflictError where it is another one
+    by now. OptionError where there is no way back; StoreError where the model was deleted.
     """
     with project.write() as transaction:
+        in_use = current(transaction)
+        if instead_of is not None and in_use != instead_of:
+            raise ConflictError(
+                f"{instead_of or 'no detector'} was in use, but {in_use or 'none'} is by now; "
+                "look again before you take it back"
+            )
         name = before(transaction)
         if name is None:
             raise OptionError("no detector is in use, so there is nothing to take back")
@@ -109,7 +116,7 @@ def back(project: Project) -> str:
                 f"the detector that was in use before, {name!r}, is not in the project any more; "
                 "promote another one"
             )
-        reason = f"instead of {current(transaction)}"
+        reason = f"instead of {in_use}"
         _change(transaction, Promotion(name, BACK, reason, now()))
     return name
 

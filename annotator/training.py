@@ -110,11 +110,6 @@ class Trainings:
         return _describe(self.project, number, folder, self._log(folder))
 
 
-def numbers(project: Project) -> list[int]:
-    """The numbers of all trainings, oldest first."""
-    return list(files.numbered_folders(project))
-
-
 def _folder(project: Project, number: int) -> Path:
     folders = files.numbered_folders(project)
     if number not in folders:

@@ -13,6 +13,9 @@ from annotator.training import DONE, Trainings
 from annotator.training_kinds import DETECTOR
 from annotator.ui.training_looks import Seen
 
+Act = Callable[[Project, int, str], object]
+"""What a button does: with the training that its page showed, and the detector in use there."""
+
 
 class JudgementPanel:
     """Builds the panel inside the current `gr.Blocks` context and holds its components."""
@@ -25,9 +28,9 @@ class JudgementPanel:
             )
             back = gr.Button("Back", elem_id="detector-back", visible=False)
             judge = gr.Button("Judge again", elem_id="detector-judge", visible=False)
-        self.actions: dict[gr.Button, Callable[[Project, int], object]] = {
+        self.actions: dict[gr.Button, Act] = {
             promote: _promote,
-            back: lambda project, number: promotion.back(project),
+            back: _back,
             judge: _judge,
         }
 
@@ -51,10 +54,14 @@ class JudgementPanel:
         ]
 
 
-def _promote(project: Project, number: int) -> None:
+def _promote(project: Project, number: int, in_use: str) -> None:
     name = Trainings(project).get(number).name
     promotion.promote(project, name, by=promotion.HAND, reason="by hand")
 
 
-def _judge(project: Project, number: int) -> None:
+def _back(project: Project, number: int, in_use: str) -> None:
+    promotion.back(project, instead_of=in_use)
+
+
+def _judge(project: Project, number: int, in_use: str) -> None:
     judgements.start(project, Trainings(project).get(number).name, by_rule=False)

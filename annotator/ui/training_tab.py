@@ -16,7 +16,7 @@ from annotator.store import Project
 from annotator.training_kinds import DETECTOR, KINDS, LOCALIZER
 from annotator.ui import render
 from annotator.ui.detector_form import SCORE, DetectorForm
-from annotator.ui.judgement_panel import JudgementPanel
+from annotator.ui.judgement_panel import Act, JudgementPanel
 from annotator.ui.localizer_form import LocalizerForm
 from annotator.ui.training_looks import TrainingLooks
 from annotator.workspace import Workspace
@@ -35,6 +35,9 @@ class TrainingTab:
         self._looks = TrainingLooks(workspace)
         self.number = gr.State(None)  # of the training that is shown; None: the newest
         self._sent = gr.State({})  # what the page shows already
+        # What the buttons are about: with a newer training or in another window it may have changed
+        # since, and a person means what is on the screen.
+        self._on_screen = gr.State(None)  # number of a training, name of the detector in use
         self._is_chosen = gr.State(False)  # whether a person said what to train
         with gr.Row(equal_height=False, elem_classes="t2-page"):
             with gr.Column(scale=3, min_width=420):
@@ -74,10 +77,13 @@ class TrainingTab:
     def _connect(self, key: gr.State) -> None:
         shown, seen = [key, self.number, self._sent], self._state_outputs
         self.timer.tick(self._tick, shown, seen, **HIDDEN)
-        self.stop.click(self._acting(training.cancel), shown, seen, **HIDDEN)
-        self.resume.click(self._acting(training.resume), shown, seen, **HIDDEN)
-        for button, act in self.panel.actions.items():
-            button.click(self._acting(act), shown, seen, **HIDDEN)
+        acts: dict[gr.Button, Act] = {
+            self.stop: lambda project, number, _: training.cancel(project, number),
+            self.resume: lambda project, number, _: training.resume(project, number),
+            **self.panel.actions,
+        }
+        for button, act in acts.items():
+            button.click(self._acting(act), [*shown, self._on_screen], seen, **HIDDEN)
         for what, form in ((LOCALIZER, self.localizer), (DETECTOR, self.detector)):
             outputs = [form.refusal, self.number, *seen]
             given = [key, self._sent, *form.inputs]
@@ -110,7 +116,11 @@ class TrainingTab:
     @property
     def _state_outputs(self) -> list[Any]:
         html = [self.progress, self.curves, self.detail, self.panel.html, self.list, self.models]
-        return [*html, self.stop, self.resume, *self.panel.actions, self.timer, self._sent]
+        return [*html, self.stop, self.resume, *self.panel.actions, *self._unseen_outputs]
+
+    @property
+    def _unseen_outputs(self) -> list[Any]:
+        return [self.timer, self._sent, self._on_screen]
 
     @property
     def outputs(self) -> list[Any]:
@@ -172,13 +182,13 @@ class TrainingTab:
         """The state of the shown training; only what differs from what the page shows."""
         if key is None:
             hidden = [gr.Button(visible=False)] * (2 + len(self.panel.actions))
-            return [*[""] * 6, *hidden, gr.Timer(active=False), {}]
+            return [*[""] * 6, *hidden, gr.Timer(active=False), {}, None]
         try:
             seen = self._looks.look(key, number)
         except AnnotatorError as error:
             gr.Warning(str(error))
-            kept = len(self._state_outputs) - 2
-            return [*[gr.skip()] * kept, gr.Timer(active=False), gr.skip()]
+            kept = len(self._state_outputs) - len(self._unseen_outputs)
+            return [*[gr.skip()] * kept, gr.Timer(active=False), gr.skip(), gr.skip()]
         html = [gr.skip() if sent.get(name) == text else text for name, text in seen.parts.items()]
         return [
             *html,
@@ -186,17 +196,23 @@ class TrainingTab:
             *self.panel.buttons(seen),
             gr.Timer(active=seen.is_busy),
             seen.parts,
+            None if seen.shown is None else (seen.shown.number, seen.in_use),
         ]
 
     # -- what is done ------------------------------------------------------------------------
 
-    def _acting(self, act: Callable[[Project, int], object]) -> Callable[..., list[Any]]:
-        """What a button does with the shown training."""
+    def _acting(self, act: Act) -> Callable[..., list[Any]]:
+        """What a button does with the training that its page shows."""
 
-        def react(key: str, number: int | None, sent: dict[str, str]) -> list[Any]:
+        def react(
+            key: str,
+            number: int | None,
+            sent: dict[str, str],
+            on_screen: tuple[int, str] | None,
+        ) -> list[Any]:
             try:
-                project = self._workspace.get(key)
-                act(project, number or max(training.numbers(project)))
+                if on_screen is not None:
+                    act(self._workspace.get(key), *on_screen)
             except AnnotatorError as error:
                 gr.Warning(str(error))
             return self._tick(key, number, sent)

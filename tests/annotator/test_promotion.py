@@ -68,6 +68,10 @@ def test_what_was_judged_against_another_one_is_not_promoted(hens: Project) -> N
     with pytest.raises(ConflictError, match="c was judged against a, but b is in use by now"):
         promotion.promote(hens, "c", by=RULE, instead_of="a")
     assert in_use(hens) == "b"
+    with pytest.raises(ConflictError, match="a was in use, but b is by now"):
+        promotion.back(hens, instead_of="a")  # a page that has not heard of it
+    assert in_use(hens) == "b"
+    assert promotion.back(hens, instead_of="b") == ""
 
 
 def test_what_is_no_detector_or_is_gone_cannot_be_used(hens: Project) -> None:
