@@ -36,7 +36,7 @@ from exports.whole_files import write_whole
 
 MADE_UP = SceneOptions(classes=3, size=96, objects=3, clutter=2, occlusion=0.25)
 PHOTO_SIDES = (128, 192)
-STEPS_ON_PHOTOS, STEPS_ON_MADE_UP = 200, 400
+STEPS_ON_PHOTOS, STEPS_ON_MADE_UP = 150, 350  # of each training
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def parsed(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("sets", type=Path, nargs="*", metavar="SET")
     parser.add_argument("--photos", type=int, default=60, help="at most so many of each set")
-    parser.add_argument("--made-up", type=int, default=160, help="made-up photos; 0 for none")
+    parser.add_argument("--made-up", type=int, default=100, help="made-up photos; 0 for none")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0, help="which photos, in which order")
     parser.add_argument("--clicks", type=int, default=habits.clicks, help="before drawing")
