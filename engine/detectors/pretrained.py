@@ -64,11 +64,19 @@ def load_but_classes(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 def load_backbone(network: Any, weights: Mapping[str, Tensor]) -> None:
     """Load the state dict of a classifier into the backbone; what it has beyond that is left out.
 
-    WeightsError where a layer is missing or of another shape.
+    WeightsError where a layer is missing or of another shape, or where it has batch norms and the
+    network group norms: scale and shift of the one mean nothing to the other.
     """
     body = network.backbone.body
     own = body.state_dict()
     by_name = {name.removeprefix("features."): value for name, value in weights.items()}
+    for name in by_name:
+        norm, _, kind = name.rpartition(".")
+        if kind == "running_mean" and name not in own and f"{norm}.weight" in own:
+            raise WeightsError(
+                f"The ImageNet checkpoint has batch norms ({norm}), and the network other ones; "
+                f"give it the norm 'frozen' (--network-norm frozen)."
+            )
     taken = {name: value for name, value in by_name.items() if name in own}
     fill(body, {**taken, **_kept(own, ())}, source="The ImageNet checkpoint")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor
 
 from engine.detectors import build
@@ -76,3 +77,28 @@ def test_a_file_of_another_detector_is_refused_by_todays_names(tmp_path: Path) -
     )
     with pytest.raises(WeightsError, match=r"missing: rpn\.head\.conv\.0\.0\.weight\)"):
         make_detector(settings, ("disc", "square"), goes_on=False, device=CPU)
+
+
+def beginning(tmp_path: Path, norm: str) -> dict[str, Tensor]:
+    """A network of a resnet18 from a classifier's file, with these norms."""
+    torch.manual_seed(12)
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
+    settings = tiny_detector(
+        *(tmp_path / "photos", tmp_path / "run"),
+        network={"norm": norm, "backbone_width": 64},
+        weights=tmp_path / "resnet18.pth",
+    )
+    return make_detector(settings, ("disc",), goes_on=False, device=CPU).state_dict()
+
+
+def test_batch_norms_are_not_poured_into_group_norms(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"batch norms \(bn1\).*--network-norm frozen"):
+        beginning(tmp_path, "group")
+
+
+@pytest.mark.parametrize("norm", ["frozen", "batch"])
+def test_batch_norms_go_on_as_such(norm: str, tmp_path: Path) -> None:
+    taken = beginning(tmp_path, norm)
+    published = torch.load(tmp_path / "resnet18.pth", weights_only=True)
+    for name in ("bn1.running_var", "bn1.weight", "layer4.1.conv2.weight"):
+        assert torch.equal(taken[f"backbone.body.{name}"], published[name])

@@ -193,4 +193,4 @@ def test_masks_keep_only_the_layer_that_names_classes() -> None:
 def test_a_backbone_of_another_width_is_refused() -> None:
     published = torchvision.models.resnet18(norm_layer=torch.nn.BatchNorm2d).state_dict()
     with pytest.raises(WeightsError, match="does not fit"):
-        load_backbone(small("fasterrcnn"), published)
+        load_backbone(build("fasterrcnn", num_classes=2, **{**SMALL, "norm": "batch"}), published)
