@@ -42,7 +42,7 @@ class DetectorPipelineOptions:
         default=0.3, metadata={"help": "detections below this score are not proposed"}
     )
     max_objects: int = field(
-        default=20, metadata={"help": "proposals a photo; one for each tag in any case"}
+        default=20, metadata={"help": "proposals a photo; where it has more tags, the best of each"}
     )
     only_tags: bool = field(
         default=True,
@@ -139,14 +139,14 @@ class DetectorPipeline:
     ) -> tuple[list[Detection], list[Detection]]:
         """What is proposed and what is only kept, both best first; each object once."""
         wanted = set(tags) if self._options.only_tags and tags else None
-        most = max(self._options.max_objects, len(tags))
-        proposed: list[Detection] = []
+        sure: list[Detection] = []
         others: list[Detection] = []
-        allowed = [one for one in found if wanted is None or one.category in wanted]
-        for one in allowed:
-            is_sure = len(proposed) < most and one.score >= self._options.min_score
-            if is_sure and not _is_among(one, proposed):
-                proposed.append(one)
+        for one in found:
+            is_allowed = wanted is None or one.category in wanted
+            is_sure = is_allowed and one.score >= self._options.min_score
+            if is_sure and not _is_among(one, sure):
+                sure.append(one)
+        proposed = _fewest(sure, tags, self._options.max_objects)
         for one in found:
             if len(others) < self._kept and not _is_among(one, [*proposed, *others]):
                 others.append(one)
@@ -169,6 +169,15 @@ class DetectorPipeline:
         options["detector"] = self._detector.name
         options["segmenter"] = "" if self._segmenter is None else self._segmenter.name
         return Source("detector", checkpoint=self._detector.name, options=options)
+
+
+def _fewest(sure: Sequence[Detection], tags: Sequence[str], most: int) -> list[Detection]:
+    """The best of each tag, and of the others so many that there are ``most``; best first."""
+    best = {one.category: one for one in reversed(sure) if one.category in tags}
+    firsts = list(best.values())
+    rest = [one for one in sure if one not in firsts]
+    chosen = [*firsts, *rest[: max(most - len(firsts), 0)]]
+    return [one for one in sure if one in chosen]
 
 
 def _is_among(one: Detection, found: Sequence[Detection]) -> bool:

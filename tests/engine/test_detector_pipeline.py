@@ -110,6 +110,24 @@ def test_no_more_objects_are_proposed_than_wanted_but_one_for_each_tag() -> None
     assert boxes_of(suggest(found, max_objects=1, tags=["cup", "Füße"])) == [LEFT, RIGHT]
 
 
+def test_the_best_of_each_tag_goes_before_surer_ones_of_another() -> None:
+    middle: Box = (22.0, 20.0, 30.0, 36.0)
+    found = [(LEFT, "cup", 0.9), (middle, "cup", 0.8), (RIGHT, "Füße", 0.7)]
+    tags = ["Füße", "cup"]
+    assert boxes_of(suggest(found, max_objects=1, tags=tags)) == [LEFT, RIGHT]
+    assert boxes_of(suggest(found, max_objects=2, tags=tags)) == [LEFT, RIGHT]
+    assert boxes_of(suggest(found, max_objects=3, tags=tags)) == [LEFT, middle, RIGHT]
+    # A tag that nothing was found of makes no room for a second object of another.
+    assert boxes_of(suggest(found, max_objects=1, tags=["cup", "dog"])) == [LEFT]
+    assert boxes_of(suggest(found, max_objects=2, tags=["Füße"], only_tags=False)) == [LEFT, RIGHT]
+    assert len(suggest(found, max_objects=1, tags=tags).evidence.candidates) == 1
+
+
+def test_what_is_not_sure_is_not_proposed_for_its_tag_either() -> None:
+    found = [(LEFT, "cup", 0.9), (RIGHT, "Füße", 0.2)]
+    assert boxes_of(suggest(found, tags=["cup", "Füße"])) == [LEFT]
+
+
 def test_nothing_found_is_an_answer() -> None:
     segmenter = SquareSegmenter()
     suggestion = suggest([], tags=["cup"], segmenter=segmenter)
