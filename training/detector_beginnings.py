@@ -45,7 +45,7 @@ def make_training(
         optimiser=make_detector_optimiser(network, recipe),
         plan=plan,
         group=group,
-        amp=settings.machine.amp and group.device.type == "cuda",
+        amp=settings.machine.amp and group.halves,
         stop_asked=stop_asked,
         recipe=recipe,
         min_size=settings.network["min_size"],

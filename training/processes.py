@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
+from engine.devices import half_precision
 from engine.errors import OptionError
 
 
@@ -30,6 +31,11 @@ class ProcessGroup:
     def leads(self) -> bool:
         """Whether this one writes files."""
         return self.rank == 0
+
+    @property
+    def halves(self) -> bool:
+        """Whether the device computes in bf16, and is faster for it."""
+        return self.device.type == "cuda" and half_precision(self.device) is torch.bfloat16
 
     def wait(self) -> None:
         """Until all are here."""

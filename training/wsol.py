@@ -123,7 +123,7 @@ def _training(
         plan=plan,
         group=group,
         multi_label=data.tagged.multi_label,
-        amp=settings.machine.amp and group.device.type == "cuda",
+        amp=settings.machine.amp and group.halves,
         stop_asked=stop_asked,
     )
 

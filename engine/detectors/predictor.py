@@ -21,7 +21,7 @@ from engine.detectors.fitting import fitted
 from engine.detectors.options import LONGEST_SIDE, ViewOptions
 from engine.detectors.saved import DetectorCard, load_detector
 from engine.detectors.views import Found, merged
-from engine.devices import AUTO, chosen_device
+from engine.devices import AUTO, chosen_device, half_precision
 from engine.types import Box, Image, Mask
 
 SURE = 0.5  # from here on a pixel belongs to the mask
@@ -60,7 +60,8 @@ class Detector:
         self._network: Any = network.requires_grad_(False)
         self._views = views or ViewOptions()
         if self._device.type == "cuda":
-            _halve(self._network)
+            dtype = half_precision(self._device)
+            _halve(self._network, torch.float16 if dtype is torch.float32 else dtype)
 
     card: DetectorCard
     """What the file says about itself."""
@@ -159,9 +160,8 @@ class _InHalf(nn.Module):
         return OrderedDict((name, value.float()) for name, value in answer.items())
 
 
-def _halve(network: nn.Module) -> None:
+def _halve(network: nn.Module, dtype: torch.dtype) -> None:
     """Let the parts that take the time compute in half precision."""
-    dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     for name in HEAVY_PARTS:
         holder, _, part = name.rpartition(".")
         owner = network.get_submodule(holder)

@@ -20,13 +20,14 @@ from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import build_point_grid
 
+from engine.devices import half_precision
 from engine.errors import OptionError, WeightsError
 from engine.gallery import Gallery
 from engine.segmenters.interface import Mode
 from engine.segmenters.sam_candidates import Filters
 from engine.segmenters.sam_encoder import PhotoEncoder
 from engine.segmenters.sam_exact import ExactGallery
-from engine.segmenters.sam_fast import fast_gallery, half_precision, plausible
+from engine.segmenters.sam_fast import fast_gallery, plausible
 from engine.types import Box, Candidate, CoarseMap, Image, Mask, Prompts
 
 PIXELS_AT_ONCE = 50_000_000  # of the masks of a batch of boxes: 200 MB of logits

@@ -40,13 +40,6 @@ KEPT_AS = torch.float16
 """Logits lie within a few dozens, and half precision computed them with fewer digits than this."""
 
 
-def half_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies it, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-
-
 def plausible(shares: NDArray[np.float64], coarse: CoarseMap) -> NDArray[np.float64]:
     """Those of the (n, 2) places in [0, 1], row by row on a square grid, that are worth a click.
 

@@ -157,15 +157,12 @@ def test_nothing_found_in_any_view_is_an_answer() -> None:
 
 
 @pytest.mark.parametrize("name", ["fasterrcnn", "maskrcnn"])
-def test_halves_become_whole_before_boxes_are_made(
-    name: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
+def test_halves_become_whole_before_boxes_are_made(name: str, files: dict[str, Path]) -> None:
     network, _ = load_detector(files[name])
     planes = torch.from_numpy(photo()).permute(2, 0, 1).float() / 255
     with torch.inference_mode():
         before = network([planes])[0]
-        _halve(network)
+        _halve(network, torch.bfloat16)
         features = network.backbone(network.transform([planes])[0].tensors)
         after = network([planes])[0]
     assert {one.dtype for one in features.values()} == {torch.float32}
