@@ -11,12 +11,16 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
 
 from engine.devices import half_precision
 from engine.errors import OptionError
+
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other: the first one alone reads the photos and validates."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ def joined(device: str) -> Iterator[ProcessGroup]:
     if count == 1:
         yield ProcessGroup(0, 1, chosen)
         return
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield ProcessGroup(rank, count, chosen)
     finally:

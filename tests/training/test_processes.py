@@ -1,11 +1,33 @@
-"""Several processes of one training: in which precision they compute."""
+"""Several processes of one training: how they join, and in which precision they compute."""
 
 from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
 
 import pytest
 import torch
 
-from training.processes import ProcessGroup
+from training import processes
+from training.processes import ProcessGroup, joined
+
+
+def test_others_wait_for_hours_while_the_first_one_validates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def join(backend: str, **more: Any) -> None:
+        asked.update(backend=backend, **more)
+
+    monkeypatch.setattr(processes.distributed, "init_process_group", join)
+    monkeypatch.setattr(processes.distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with joined("cpu") as group:
+        assert (group.rank, group.count, group.leads) == (1, 2, False)
+    assert asked["backend"] == "gloo"
+    assert asked["timeout"] >= timedelta(hours=6)  # half an hour is torch's, ten minutes NCCL's
 
 
 @pytest.mark.parametrize("has_it", [True, False])
