@@ -63,6 +63,8 @@ def make_detector(
     where weights are asked for and cannot be had, or do not fit.
     """
     torch.manual_seed(settings.machine.seed)
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True
     begins_with = None if goes_on else settings.weights
     options = dict(settings.network)
     if goes_on or begins_with is not None:

@@ -96,6 +96,18 @@ def test_batch_norms_are_not_poured_into_group_norms(tmp_path: Path) -> None:
         beginning(tmp_path, "group")
 
 
+def test_on_a_gpu_a_detector_learns_by_repeatable_operations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda network, device: network)  # no GPU needed
+    settings = tiny_detector(tmp_path / "photos", tmp_path / "run")
+    make_detector(settings, ("disc",), goes_on=False, device=CPU)
+    assert not torch.backends.cudnn.deterministic
+    make_detector(settings, ("disc",), goes_on=False, device=torch.device("cuda"))
+    assert torch.backends.cudnn.deterministic
+
+
 @pytest.mark.parametrize("norm", ["frozen", "batch"])
 def test_batch_norms_go_on_as_such(norm: str, tmp_path: Path) -> None:
     taken = beginning(tmp_path, norm)
