@@ -6,8 +6,9 @@ that one call takes back the lot. What a person did on a photo in between stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -25,7 +26,7 @@ from engine.types import Status
 
 EXAMPLES = 6
 AT_ONCE = 500  # rows a question: databases limit how many numbers one may name
-LAST_BATCH = "accepted_above"  # setting: what `take_back` takes back unless told otherwise
+LAST_BATCH = "accepted_above"  # setting: the batch that `take_back` undoes unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Preview:
 
     ``expected`` is how many of the objects are right by one's own decisions, as a share with its
     interval, over the ``known`` objects whose kind was decided often enough. The examples are those
-    with the lowest scores: if any are wrong, these are.
+    with the lowest scores: if any are wrong, these are. The ``fingerprint`` tells whether it would
+    still be the same objects later.
     """
 
     objects: int
@@ -72,6 +74,7 @@ class Preview:
     known: int
     expected: Estimate | None
     examples: tuple[Example, ...]
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -106,37 +109,45 @@ def preview(view: View, choice: Choice, thresholds: Thresholds) -> Preview:
         known=len(told),
         expected=expected,
         examples=tuple(_example(view, row) for row in lowest),
+        fingerprint=_fingerprint(row.id for row in rows),
     )
 
 
 def accept_above(
-    project: Project, choice: Choice, *, actor: str, expected_objects: int | None = None
+    project: Project, choice: Choice, *, actor: str, fingerprint: str | None = None
 ) -> Batch:
     """Accept them in one transaction; ReviewError where there are none.
 
-    With ``expected_objects``, the number that a person was shown, also where it is another by now.
+    With ``fingerprint``, that of the preview a person was shown, also where it would be others now.
     """
     batch = uuid4().hex
     with project.write() as transaction:
-        changes = _accepted(transaction, [row.id for row in _chosen(transaction, choice)])
-        objects = sum(map(len, changes.values()))
-        if not objects:
+        ids = [row.id for row in _chosen(transaction, choice)]
+        if not ids:
             raise ReviewError(
                 f"no undecided object with a class has a score of {choice.min_score:g} or more; "
                 "nothing was accepted"
             )
-        if expected_objects not in (None, objects):
+        if fingerprint not in (None, _fingerprint(ids)):
             raise ReviewError(
-                f"{objects} objects would be accepted now, not {expected_objects}: the project has "
-                "changed meanwhile, so look again"
+                "the project has changed meanwhile, and other objects would be accepted than were "
+                f"shown ({len(ids)} now): look again; nothing was accepted"
             )
+        changes = _accepted(transaction, ids)
         planned = [
             Planned(ACCEPT_ABOVE, image_id, tuple(those), operation=f"{batch}:{image_id}")
             for image_id, those in changes.items()
         ]
         transaction.record_updates(planned, actor=actor)
-        transaction.set_setting(LAST_BATCH, batch)
-    return Batch(batch, objects, len(changes))
+        done = Batch(batch, len(ids), len(changes))
+        transaction.set_setting(LAST_BATCH, asdict(done))
+    return done
+
+
+def last_batch(view: View) -> Batch | None:
+    """What was accepted at once last, as long as nobody took it back."""
+    found = view.setting(LAST_BATCH)
+    return None if found is None else Batch(**found)
 
 
 def take_back(project: Project, *, actor: str, batch: str | None = None) -> Batch:
@@ -146,14 +157,20 @@ def take_back(project: Project, *, actor: str, batch: str | None = None) -> Batc
     undecided; what was undone by hand stays as it is.
     """
     with project.write() as transaction:
-        number = batch or transaction.setting(LAST_BATCH)
+        last = last_batch(transaction)
+        number = batch or (last.number if last else "")
         planned = _undone(transaction, number) if number else []
-        if not planned:
-            raise ReviewError("nothing is left to take back of what was accepted above a score")
         transaction.record_updates(planned, actor=actor)
-        if transaction.setting(LAST_BATCH) == number:
-            transaction.set_setting(LAST_BATCH, None)
-    return Batch(str(number), sum(len(one.changes) for one in planned), len(planned))
+        if last is not None and last.number == number:
+            transaction.set_setting(LAST_BATCH, None)  # also where all of it was undone by hand
+    if not planned:
+        raise ReviewError("nothing is left to take back of what was accepted above a score")
+    return Batch(number, sum(len(one.changes) for one in planned), len(planned))
+
+
+def _fingerprint(ids: Iterable[int]) -> str:
+    text = " ".join(map(str, sorted(ids)))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 # -- choosing ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from annotator.listing import PLAIN, Filter
 from annotator.store import Project
 from annotator.thresholds import TOO_FEW, Curve, Decisions
 from annotator.ui.fields import Fields
+from annotator.views import View
 from annotator.workspace import key_of
 
 Answer = dict[str, Any]
@@ -52,10 +53,14 @@ class Quality:
         return self._decisions.setdefault(project, Decisions())
 
     def thresholds(self, project: Project) -> Answer:
-        """By class (null for all) and source: the curve, or only how few decisions there are."""
+        """By class (null for all) and source: the curve, or only how few decisions there are.
+
+        And what was accepted at once last, which can be taken back.
+        """
         with project.read() as view:
-            known = self.decisions_of(project).thresholds(view)
+            known, last = self.decisions_of(project).thresholds(view), _last(view)
         return {
+            "last": last,
             "too_few": TOO_FEW,
             "curves": [
                 {
@@ -72,9 +77,11 @@ class Quality:
         """What accepting above a score would do."""
         with project.read() as view:
             known = self.decisions_of(project).thresholds(view)
-            shown = accepting.preview(view, _choice(fields), known)
+            shown, last = accepting.preview(view, _choice(fields), known), _last(view)
         key = key_of(project.folder)
         return {
+            "last": last,
+            "fingerprint": shown.fingerprint,
             "objects": shown.objects,
             "photos": shown.photos,
             "known": shown.known,
@@ -93,16 +100,21 @@ class Quality:
         }
 
     def accept(self, project: Project, fields: Fields) -> Answer:
-        """Accept them, if they are still as many as the person was shown."""
-        expected = fields.whole("objects", low=1)
+        """Accept them, if they are still those that the person was shown."""
+        fingerprint = fields.text("fingerprint")
         done = accepting.accept_above(
-            project, _choice(fields), actor=self._actor, expected_objects=expected
+            project, _choice(fields), actor=self._actor, fingerprint=fingerprint
         )
         return asdict(done)
 
     def take_back(self, project: Project, fields: Fields) -> Answer:
         """Undo such a batch."""
         return asdict(accepting.take_back(project, actor=self._actor, batch=fields.text("batch")))
+
+
+def _last(view: View) -> Answer | None:
+    batch = accepting.last_batch(view)
+    return None if batch is None else asdict(batch)
 
 
 def _knots(curve: Curve | None) -> list[tuple[float, float, float, float]] | None:

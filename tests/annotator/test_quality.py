@@ -104,12 +104,18 @@ def test_accepting_above_looks_first_and_one_answer_takes_it_back(page: Page) ->
     assert (shown["objects"], shown["photos"], shown["expected"]) == (1, 1, None)
     assert [(one["photo"], one["name"]) for one in shown["examples"]] == [(1, "cat")]
     assert page.send("preview_above", min_score=0.5, filter={"status": "done"})["objects"] == 0
-    stale = page.send("accept_above", min_score=0.5, filter={}, objects=3)
+    stale = page.send("accept_above", min_score=0.5, filter={}, fingerprint="of others")
     assert "look again" in stale["error"]["message"]
-    done = page.send("accept_above", min_score=0.5, filter={}, objects=1)
+    assert shown["last"] is None
+    seen = shown["fingerprint"]
+    done = page.send("accept_above", min_score=0.5, filter={}, fingerprint=seen)
     assert (done["objects"], done["photos"]) == (1, 1)
     assert page.send("open", photo=1)["full"]["instances"][0]["status"] == "accepted"
+    # The answer may be lost on the way: what was accepted last can be learnt afterwards.
+    assert page.send("preview_above", min_score=0.5, filter={})["last"] == done
+    assert page.send("thresholds")["last"] == done
     page.send("take_back", batch=done["number"])
+    assert page.send("thresholds")["last"] is None
     assert page.send("open", photo=1)["full"]["instances"][0]["status"] == "proposed"
     assert "nothing is left" in page.send("take_back", batch=done["number"])["error"]["message"]
 
@@ -121,7 +127,7 @@ def test_accepting_above_looks_first_and_one_answer_takes_it_back(page: Page) ->
         ("open", {"filter": {"order": "worst"}}),
         ("confirm", {"photo": 4, "base_rev": 0, "subject": "object 2"}),
         ("preview_above", {"min_score": 2}),
-        ("accept_above", {"min_score": 0.5, "objects": 0}),
+        ("accept_above", {"min_score": 0.5}),
         ("take_back", {}),
     ],
 )

@@ -284,6 +284,26 @@ def test_one_undo_takes_back_what_was_accepted_on_all_photos(proposed: Project) 
         accepting.take_back(proposed, actor="tester")
 
 
+def test_the_last_batch_is_known_until_it_is_taken_back(
+    proposed: Project, session: ReviewSession
+) -> None:
+    def last() -> accepting.Batch | None:
+        with proposed.read() as view:
+            return accepting.last_batch(view)
+
+    assert last() is None
+    first = accepting.accept_above(proposed, Choice(0.92), actor="tester")
+    assert last() == first
+    second = accepting.accept_above(proposed, Choice(0.5), actor="tester")
+    accepting.take_back(proposed, actor="tester", batch=first.number)
+    assert last() == second
+    for image_id in (1, 2):
+        session.undo(Context(image_id, "tester"))
+    with pytest.raises(ReviewError, match="nothing is left to take back"):
+        accepting.take_back(proposed, actor="tester")
+    assert last() is None
+
+
 def test_taking_back_leaves_what_a_person_did_since(
     proposed: Project, session: ReviewSession
 ) -> None:
@@ -300,9 +320,22 @@ def test_taking_back_leaves_what_a_person_did_since(
     proposed.check_journal()
 
 
-def test_what_changed_since_the_preview_is_not_accepted(proposed: Project) -> None:
-    with pytest.raises(ReviewError, match="3 objects would be accepted now, not 7"):
-        accepting.accept_above(proposed, Choice(0.5), actor="tester", expected_objects=7)
+def test_what_changed_since_the_preview_is_not_accepted(
+    proposed: Project, session: ReviewSession
+) -> None:
+    def look() -> str:
+        with proposed.read() as view:
+            return accepting.preview(view, Choice(0.5), Thresholds([])).fingerprint
+
+    # As many, but not the same: one was decided, another one came.
+    seen = look()
+    session.set_status(Context(1, "tester"), 1, Status.REJECTED)
+    propose(proposed, 4, [proposal((1, 1, 30, 30), score=0.9)])
+    with pytest.raises(ReviewError, match=r"other objects .* than were shown"):
+        accepting.accept_above(proposed, Choice(0.5), actor="tester", fingerprint=seen)
+    assert "accepted" not in statuses(proposed).values()
+    fresh = accepting.accept_above(proposed, Choice(0.5), actor="tester", fingerprint=look())
+    assert fresh.objects == 3
     with pytest.raises(ReviewError, match="nothing was accepted"):
         accepting.accept_above(proposed, Choice(1.0), actor="tester")
     with pytest.raises(OptionError, match="between 0 and 1"):

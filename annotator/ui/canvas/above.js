@@ -39,9 +39,16 @@ function previewText({ objects, photos, known, expected }) {
     percent(expected.low) + " to " + percent(expected.high) + ")." + rest;
 }
 
+/** What was accepted so last, in words. */
+function lastText({ objects, photos }) {
+  return "Accepted last: " + plural(objects, "object", "objects") + " on " +
+    plural(photos, "photo", "photos") + ".";
+}
+
 /** ask(op, fields) -> Promise of an answer; reload() shows the photo as it is now. */
 function createAbove({ state, part, ask, changed, tell, reload }) {
-  let [known, shown, timer, asked] = [null, null, 0, 0];
+  // `shown` is what the server said of the choice as it stands; null while that is not known.
+  let [known, shown, last, timer, asked] = [null, null, null, 0, 0];
 
   /** The proposal that the line is about: the selected one, else the first undecided one. */
   function subject() {
@@ -60,14 +67,21 @@ function createAbove({ state, part, ask, changed, tell, reload }) {
     };
   };
 
-  async function look() {
-    const mine = ++asked;
+  /** What was said of another choice must not be accepted for this one. */
+  function forget() {
+    asked += 1;
     shown = null;
     render();
+  }
+
+  async function look() {
+    forget();
+    const mine = asked;
     const fields = choice();
     const answer = await ask("preview_above", fields);
     if (mine !== asked) return; // the slider went on meanwhile
     shown = !answer || answer.error ? { failed: true } : { ...answer, ...fields };
+    if (!shown.failed) last = shown.last;
     render();
   }
 
@@ -80,6 +94,8 @@ function createAbove({ state, part, ask, changed, tell, reload }) {
     button.disabled = !shown || !shown.objects;
     button.textContent = shown && shown.objects
       ? "Accept " + plural(shown.objects, "object", "objects") : "Accept";
+    part("above-last").hidden = !last;
+    part("above-last-text").textContent = last ? lastText(last) : "";
     const examples = (shown && shown.examples) || [];
     part("above-lowest").hidden = examples.length === 0;
     reconcile(part("above-examples"), examples, (one) => one.id, makeExample, fillExample);
@@ -101,19 +117,39 @@ function createAbove({ state, part, ask, changed, tell, reload }) {
   const later = () => {
     clearTimeout(timer);
     timer = setTimeout(look, ABOVE_DELAY_MS);
-    part("above-value").textContent = Number(part("above-score").value).toFixed(2);
+    forget();
   };
   for (const name of ["above-score", "above-class", "above-photos"]) {
     part(name).addEventListener("input", later);
   }
 
+  function open() {
+    const options = [{ id: "", name: "Any class" }, ...state.doc.classes];
+    reconcile(part("above-class"), options, (one) => one.id,
+      () => document.createElement("option"), (option, one) => {
+        option.value = one.id;
+        option.textContent = one.name;
+      });
+    part("above-class").value = state.filter.cls === null ? "" : String(state.filter.cls);
+    part("above-score").value = state.minScore || 0.9;
+    part("above").showModal();
+    look();
+  }
+
   return {
+    open,
+    /** Whether there is something to take back. */
+    hasLast: () => last !== null,
+    async undoLast() {
+      part("above").close();
+      if (last) await takeBackWith(last.number)();
+    },
     /** Ask again what the decisions tell; they have changed. */
     async refresh() {
       if (!state.project) return;
       const answer = await ask("thresholds");
       if (!answer || answer.error) return; // the next edit asks again
-      known = answer;
+      [known, last] = [answer, answer.last];
       changed();
     },
     expectation() {
@@ -122,28 +158,18 @@ function createAbove({ state, part, ask, changed, tell, reload }) {
       // The slider says which score is meant; as long as nobody has moved it, that of the proposal.
       return expectationText(known, one, state.minScore || one.score, state.className(one.cls));
     },
-    open() {
-      const options = [{ id: "", name: "Any class" }, ...state.doc.classes];
-      reconcile(part("above-class"), options, (one) => one.id,
-        () => document.createElement("option"), (option, one) => {
-          option.value = one.id;
-          option.textContent = one.name;
-        });
-      part("above-class").value = state.filter.cls === null ? "" : String(state.filter.cls);
-      part("above-score").value = state.minScore || 0.9;
-      part("above").showModal();
-      look();
-    },
     close: () => part("above").close(),
     async accept() {
       if (!shown || !shown.objects) return;
-      const { min_score, cls, filter, objects } = shown;
-      part("above-accept").disabled = true;
-      const answer = await ask("accept_above", { min_score, cls, filter, objects });
+      const { min_score, cls, filter, fingerprint } = shown;
+      forget();
+      const answer = await ask("accept_above", { min_score, cls, filter, fingerprint });
       if (!answer || answer.error) {
         part("above").close();
         reload(); // it may have been done, though nobody said so
-        return tell(answer ? sentence(answer.error.message) : "The server gave no answer.", "error");
+        const why = answer ? sentence(answer.error.message)
+          : "The server gave no answer; it may have been done all the same.";
+        return tell(why, "error", { label: "Look again", run: open });
       }
       part("above").close();
       reload();

@@ -288,6 +288,7 @@ function createActions(parts) {
       }),
       above: () => state.hasPhoto() && parts.above.open(),
       "above-accept": () => parts.above.accept(),
+      "above-undo": () => parts.above.undoLast(),
       "close-above": () => parts.above.close(),
       class: setClass,
       select: (id) => { const one = byId(id); if (one) select(one.id, true); },

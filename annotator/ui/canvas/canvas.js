@@ -206,6 +206,7 @@ function mountReview(element, { trigger, props, server, watch }) {
     reload: () => reopen(null, false),
   });
   state.expectation = above.expectation;
+  state.canTakeBack = above.hasLast;
   const tools = createTools(stage, state, {
     edit: session.edit,
     select: (id) => actions.select(id),

@@ -185,7 +185,7 @@ function createChrome(root, state) {
     text("threshold-value", state.minScore.toFixed(2));
     const expected = state.expectation();
     const hasRoom = state.findings().length === 0 && doc.counts !== undefined && doc.counts.todo > 0;
-    show("above-row", expected !== "" || hasRoom);
+    show("above-row", expected !== "" || hasRoom || state.canTakeBack());
     text("expected", expected);
     const below = doc.instances.filter((one) => isOpen(one) && !passes(one, state.minScore)).length;
     show("instances-empty", state.hasPhoto() && visible.length === 0);

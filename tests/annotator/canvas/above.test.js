@@ -8,9 +8,9 @@ const { SOURCES } = require("./sources.js");
 const joined = ["session.js", "above.js", "document.js"]
   .map((name) => readFileSync(path.join(SOURCES, name), "utf8").split("if (typeof module")[0])
   .join("\n");
-const { shareAt, expectationText, previewText, focusedFinding, applyPatch, previewOp } =
-  new Function(joined +
-    "\nreturn { shareAt, expectationText, previewText, focusedFinding, applyPatch, previewOp };")();
+const { shareAt, expectationText, previewText, focusedFinding, applyPatch, previewOp, createAbove } =
+  new Function("reconcile", joined + "\nreturn { shareAt, expectationText, previewText, " +
+    "focusedFinding, applyPatch, previewOp, createAbove };")(() => {});
 
 const KNOTS = [[0.2, 0.1, 0, 0.3], [0.4, 0.1, 0, 0.3], [0.6, 0.9, 0.8, 1]];
 
@@ -64,4 +64,71 @@ test("a confirmed finding is gone at once, and the server has the last word", ()
   assert.deepEqual(now.findings, [{ subject: "object 1", state: "t" }]);
   assert.deepEqual(applyPatch(doc, { findings: [] }).findings, []);
   assert.equal(applyPatch(doc, {}).findings, doc.findings);
+});
+
+/** The dialog on plain objects; `asked` holds [op, fields, answer it], last one last. */
+function dialog() {
+  const parts = {};
+  const part = (name) => (parts[name] ??= {
+    value: "", listeners: {}, showModal() { this.open = true; }, close() { this.open = false; },
+    addEventListener(kind, run) { this.listeners[kind] = run; },
+  });
+  const it = { asked: [], told: [], reloads: 0, part };
+  it.above = createAbove({
+    state: { doc: { classes: [] }, filter: { cls: null }, minScore: 0.5, project: "p" }, part,
+    ask: (op, fields) => new Promise((done) => it.asked.push([op, fields, done])),
+    changed() {}, tell: (text, kind, action) => it.told.push({ text, kind, action }),
+    reload: () => { it.reloads += 1; },
+  });
+  it.answer = async (value) => {
+    it.asked.at(-1)[2](value);
+    for (let i = 0; i < 4; i++) await null;
+  };
+  it.slide = (score) => {
+    part("above-score").value = score;
+    part("above-score").listeners.input();
+  };
+  return it;
+}
+
+const PREVIEW = { objects: 5, photos: 2, known: 0, expected: null, examples: [], last: null,
+  fingerprint: "f5" };
+
+test("what was shown for another score cannot be accepted, not even for a moment", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { above, part, answer, asked, slide } = dialog();
+  above.open();
+  await answer(PREVIEW);
+  assert.deepEqual([part("above-accept").disabled, asked.length], [false, 1]);
+  slide(0.1);
+  assert.equal(part("above-accept").disabled, true);
+  assert.equal(part("above-text").textContent, "Counting…");
+  above.accept();
+  assert.equal(asked.length, 1);
+  t.mock.timers.tick(300);
+  assert.equal(asked.at(-1)[1].min_score, 0.1);
+  slide(0.2); // what is on its way is about 0.1
+  await answer(PREVIEW);
+  assert.equal(part("above-accept").disabled, true);
+  t.mock.timers.tick(300);
+  await answer({ ...PREVIEW, fingerprint: "f2" });
+  above.accept();
+  assert.deepEqual([asked.at(-1)[0], asked.at(-1)[1].min_score, asked.at(-1)[1].fingerprint],
+    ["accept_above", 0.2, "f2"]);
+});
+
+test("what was accepted can be taken back in the dialog, also where the answer was lost", async () => {
+  const { above, part, answer, asked, told } = dialog();
+  above.open();
+  await answer(PREVIEW);
+  assert.deepEqual([part("above-last").hidden, above.hasLast()], [true, false]);
+  above.accept();
+  await answer(undefined);
+  assert.match(told[0].text, /no answer; it may have been done/);
+  told[0].action.run();
+  await answer({ ...PREVIEW, objects: 0, last: { number: "n", objects: 5, photos: 2 } });
+  assert.equal(part("above-last").hidden, false);
+  assert.equal(part("above-last-text").textContent, "Accepted last: 5 objects on 2 photos.");
+  above.undoLast();
+  assert.deepEqual(asked.at(-1).slice(0, 2), ["take_back", { batch: "n" }]);
 });
