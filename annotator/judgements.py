@@ -124,14 +124,14 @@ def start(project: Project, name: str, *, by_rule: bool) -> None:
         found = look(project, name)
         if found is not None and found.is_active:
             raise JobError(f"{name} is being judged already")
-        _launch(project, name, by_rule=by_rule)
+        _launch(project, name, *["--by-rule"] * by_rule)
 
 
-def _launch(project: Project, name: str, *, by_rule: bool) -> None:
+def _launch(project: Project, name: str, *flags: str) -> None:
     folder = _make_folder(project, name)
     (folder / PROGRESS).unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "annotator", "models", "judge", name]
-    command += ["--project", str(project.folder), "--quiet", *["--by-rule"] * by_rule]
+    command += ["--project", str(project.folder), "--quiet", *flags]
     background.launch(
         folder, command, what=f"the judgement of {name}", environment=trainer.environment()
     )
@@ -140,13 +140,22 @@ def _launch(project: Project, name: str, *, by_rule: bool) -> None:
 def see_to(project: Project, trainings: Iterable[Training]) -> None:
     """Judge the detectors of trainings that have ended, each once, whoever looks first.
 
-    The rule then promotes what is better, unless the project leaves that to a person.
+    One after the other, in the order of their trainings: two at once would be judged against the
+    same detector. The rule then promotes what is better, unless the project leaves that to a
+    person when it is known.
     """
-    for one in trainings:
+    for one in sorted(trainings, key=lambda one: one.number):
         if one.what != DETECTOR or one.status != DONE or one.message:
             continue
         if look(project, one.name) is not None or not fingerprint(project, one.name):
             continue
-        with project.write() as transaction:
-            if look(project, one.name) is None:
-                _launch(project, one.name, by_rule=not promotion.is_by_hand(transaction))
+        with project.write():
+            if look(project, one.name) is None and not _is_anyone_judged(project):
+                _launch(project, one.name, "--as-chosen")
+        return
+
+
+def _is_anyone_judged(project: Project) -> bool:
+    folders = (project.folder / models.MODELS).glob("*" + FOLDER)
+    found = [look(project, folder.name.removesuffix(FOLDER)) for folder in folders]
+    return any(one is not None and one.is_active for one in found)

@@ -76,6 +76,8 @@ class Judgement:
     reason: str
     seconds: float
     at: str = field(default_factory=now)
+    promoted: bool = False  # by the rule, right after it
+    refusal: str = ""  # why it is not in use though the rule would have it
 
     @property
     def weakness(self) -> str:

@@ -85,6 +85,11 @@ def add_models_arguments(command: argparse.ArgumentParser) -> None:
         help="with judge: promote it if the rule says so; with judging: always, after a training",
     )
     command.add_argument(
+        "--as-chosen",
+        action="store_true",
+        help="with judge: the same, unless the project leaves it to a person by then",
+    )
+    command.add_argument(
         "--by-hand",
         action="store_true",
         default=None,

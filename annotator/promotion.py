@@ -74,17 +74,24 @@ def set_by_hand(transaction: Transaction, is_by_hand: bool) -> None:
 
 
 def promote(
-    project: Project, name: str, *, by: str, reason: str = "", instead_of: str | None = None
+    project: Project,
+    name: str,
+    *,
+    by: str,
+    reason: str = "",
+    instead_of: str | None = None,
+    unless_by_hand: bool = False,
 ) -> bool:
     """Use this detector from now on; False where it is in use already.
 
-    ``instead_of`` is what the caller judged it against: ConflictError where another one is in use
-    by now. OptionError where there is no such model, or it is no detector.
+    With ``unless_by_hand`` also False where the project leaves it to a person. ``instead_of`` is
+    what the caller judged it against: ConflictError where another one is in use by now. OptionError
+    where there is no such model, or it is no detector.
     """
     require_detector(project, name)
     with project.write() as transaction:
         in_use = current(transaction)
-        if in_use == name:
+        if in_use == name or (unless_by_hand and is_by_hand(transaction)):
             return False
         if instead_of is not None and in_use != instead_of:
             raise ConflictError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from annotator import holdback, judgements, judging, promotion
@@ -14,6 +14,7 @@ from annotator.store import Project
 from annotator.training import Training, Trainings
 from engine.errors import AnnotatorError, ConflictError, OptionError
 
+ATTEMPTS = 2  # where another detector comes into use while one is judged
 FIGURES = {"ap50": "AP50", "ap": "AP", "corloc": "CorLoc"}
 
 
@@ -36,8 +37,7 @@ def run(arguments: argparse.Namespace) -> bool:
 
 def judge_after_training(project: Project, found: Training, arguments: argparse.Namespace) -> bool:
     """What follows a detector's training that was watched to its end; False if it cannot be."""
-    with project.read() as view:
-        arguments.by_rule = not promotion.is_by_hand(view)
+    arguments.by_rule, arguments.as_chosen = False, True
     arguments.name, arguments.device = found.name, "auto"
     try:
         return _judge(project, arguments)
@@ -58,36 +58,41 @@ def _judge(project: Project, arguments: argparse.Namespace) -> bool:
 
         try:
             load = judging.loader(arguments.device)
-            judged = judging.judge(project, name, load=load, on_progress=show)
+            for _ in range(ATTEMPTS):
+                judged = judging.judge(project, name, load=load, on_progress=show)
+                if arguments.by_rule or arguments.as_chosen:
+                    judged = _by_rule(project, judged, unless_by_hand=not arguments.by_rule)
+                if not judged.refusal:
+                    break
         except AnnotatorError as error:
             judgements.note_problem(project, name, str(error))
             raise
-    is_promoted, refusal = _promote_by_rule(project, judged) if arguments.by_rule else (False, "")
     judgements.keep(project, judged)  # the last thing: whoever sees it sees all that followed
-    lines = [*judgement_lines(judged), *filter(None, [refusal])]
-    if is_promoted:
+    lines = judgement_lines(judged)
+    if judged.promoted:
         lines.append(f"{name} is in use from now on; take it back with: annotator models back")
-    elif not arguments.by_rule:
+    else:
         lines.append(f"use it with: annotator models promote {name} --project DIR")
-    answer(arguments, {**judged.as_dict(), "promoted": is_promoted}, "\n".join(lines))
+    answer(arguments, judged.as_dict(), "\n".join(lines))
     return True
 
 
-def _promote_by_rule(project: Project, judged: Judgement) -> tuple[bool, str]:
-    """Use it if the rule says so; whether it did, and what came between."""
+def _by_rule(project: Project, judged: Judgement, *, unless_by_hand: bool) -> Judgement:
+    """Use it if the rule says so; the judgement with whether it is, or what came between."""
     if not judged.is_better:
-        return False, ""
+        return judged
     try:
-        promotion.promote(
+        is_promoted = promotion.promote(
             project,
             judged.candidate,
             by=promotion.RULE,
             reason=judged.reason,
             instead_of=judged.present,
+            unless_by_hand=unless_by_hand,
         )
     except ConflictError as error:
-        return False, str(error)
-    return True, ""
+        return replace(judged, refusal=str(error))
+    return replace(judged, promoted=is_promoted)
 
 
 def judgement_lines(judged: Judgement) -> list[str]:
@@ -104,7 +109,7 @@ def judgement_lines(judged: Judgement) -> list[str]:
         lines.append("  ".join(columns))
     if judged.left_out:
         lines.append(f"  {judged.left_out} photos held back were left out: learned from, or gone")
-    return [*lines, judged.reason, *filter(None, [judged.weakness])]
+    return [*lines, judged.reason, *filter(None, [judged.weakness, judged.refusal])]
 
 
 def _shown(figure: Figure, *, sign: str = "") -> str:

@@ -214,6 +214,8 @@ def _judged(found: Judgement, *, in_use: str) -> str:
         _figures(found),
         f"<p>{escape(_sentence(found.reason))}</p>",
     ]
+    if found.refusal and in_use != found.candidate:
+        lines.append(f'<p class="t2-warn">{escape(_sentence(found.refusal))}</p>')
     if found.left_out:
         lines.append(
             f"<p>{count(found.left_out, 'photo')} left out: learned from, or not there now.</p>"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from annotator import (
+    background,
     holdback,
     judgements,
     judging,
@@ -15,12 +17,17 @@ from annotator import (
     training,
 )
 from annotator.__main__ import DONE, main
+from annotator.judging import Detect
 from annotator.promotion import BACK, HAND, RULE
 from annotator.store import Project
+from annotator.training import Trainings
+from annotator.ui import render_detector
 from engine.errors import ConflictError, OptionError, StoreError
+from engine.types import Image
 from tests.annotator.command_line import answer, complaint
 from tests.annotator.fake_detectors import Seer, add_model, seers
 from tests.annotator.reviewed import reviewed_project
+from tests.annotator.trainers import begin_detector, wait_for_end
 
 
 @pytest.fixture
@@ -149,6 +156,100 @@ def test_the_command_line_judges_promotes_and_takes_back(
     shown = answer(capsys, "models", "judging", *where, "--share", "0.4", "--by-hand")[1]
     assert (shown["share"], shown["by_hand"], shown["promoted"]) == (0.4, True, "a")
     assert [one["model"] for one in shown["history"]] == ["a", "b", "a"]
+
+
+class Meanwhile(Seer):
+    """While it looks at photos, somebody does something."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        super().__init__()
+        self.happens = happens
+
+    def __call__(self, image: Image) -> Sequence[judging.Detection]:
+        self.happens()
+        return super().__call__(image)
+
+
+@pytest.mark.parametrize(("changes", "last"), [({"": "a"}, "new"), ({"": "a", "a": "b"}, "b")])
+def test_what_came_into_use_while_another_was_judged_is_judged_against_as_well(
+    hens: Project,
+    eyes: dict[str, Seer],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    last: str,
+) -> None:
+    monkeypatch.setattr(holdback, "ENOUGH", 2)
+    for weight, name in enumerate(("a", "b", "new")):
+        add_model(hens, name, weight=weight)
+    is_first = {"": True, "a": True}
+
+    def another() -> None:
+        now = in_use(hens)
+        if now in changes and is_first[now]:
+            promotion.promote(hens, changes[now], by=HAND)
+
+    def one_a_judging(path: Path) -> Detect:
+        # Each judging meets the detector that is in use at its begin, once.
+        present = in_use(hens)
+        for name in is_first:
+            is_first[name] = name == present
+        return eyes[path.stem]
+
+    monkeypatch.setattr(judging, "loader", lambda device: one_a_judging)
+    eyes.update(a=Seer(misses=99), b=Seer(misses=99), new=Meanwhile(another))
+    assert main(["models", "judge", "new", "--project", str(hens.folder), "--by-rule"]) == DONE
+    found = judgements.look(hens, "new")
+    assert found is not None
+    assert found.judgement is not None
+    assert in_use(hens) == last
+    assert (found.judgement.promoted, found.judgement.present) == (last == "new", "a")
+    refusal = "" if last == "new" else "was judged against a, but b is in use by now; judge it"
+    assert refusal in found.judgement.refusal
+    assert bool(refusal) == bool(found.judgement.refusal)
+    assert refusal in render_detector.judgement(found, in_use=last)
+
+
+@pytest.mark.parametrize("is_by_hand", [True, False])
+def test_leaving_it_to_a_person_counts_from_when_it_is_chosen(
+    hens: Project, eyes: dict[str, Seer], monkeypatch: pytest.MonkeyPatch, is_by_hand: bool
+) -> None:
+    monkeypatch.setattr(holdback, "ENOUGH", 2)
+    add_model(hens, "new")
+
+    def choose() -> None:
+        with hens.write() as transaction:
+            promotion.set_by_hand(transaction, is_by_hand)
+
+    with hens.write() as transaction:
+        promotion.set_by_hand(transaction, not is_by_hand)
+    eyes["new"] = Meanwhile(choose)
+    assert main(["models", "judge", "new", "--project", str(hens.folder), "--as-chosen"]) == DONE
+    assert in_use(hens) == ("" if is_by_hand else "new")
+
+
+@pytest.mark.usefixtures("fake_trainer")
+def test_detectors_that_have_ended_are_judged_one_after_the_other(
+    hens: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(hens)
+    for name in ("first", "second"):
+        wait_for_end(trainings, begin_detector(trainings, epochs=1, name=name))
+    begun: list[str] = []
+
+    def launch(folder: Path, command: Sequence[str], **others: object) -> None:
+        begun.append(command[command.index("judge") + 1])
+        assert command[-1] == "--as-chosen"
+        background.note_this_process(folder)  # which is there, and goes on
+
+    monkeypatch.setattr(background, "launch", launch)
+    for _ in range(2):
+        judgements.see_to(hens, trainings.all())
+        assert begun == ["first"]
+    judged = judging.judge(hens, "first", load=seers(first=Seer()))
+    judgements.keep(hens, replace(judged, at="2999"))
+    for _ in range(2):
+        judgements.see_to(hens, trainings.all())
+        assert begun == ["first", "second"]
 
 
 @pytest.mark.parametrize(
