@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.noise.judged import Gain, Scored
-from benchmarks.noise.orders import INSPECTED
+from benchmarks.noise.orders import DROP_SHARE, INSPECTED
 from benchmarks.noise.plan import BRIEFLY
 from benchmarks.noise.suspicions import Suspicions
 from benchmarks.noise.why import TAU_CLS, TAU_REG, Losses
@@ -120,6 +120,7 @@ def _queue(results: Results) -> str:
         )
         for training, one in results.suspicions.items()
         for order, found in one.orders.items()
+        if order != DROP_SHARE or training in results.dropped
     ]
     return _markdown("Suspicious labels: how soon the errors are found", head, rows)
 
@@ -141,6 +142,7 @@ def _by_kind(results: Results) -> str:
         )
         for training, one in results.suspicions.items()
         for order, found in one.by_kind.items()
+        if order != DROP_SHARE or training in results.dropped
     ]
     return _markdown("The same for each kind of error, as if it was the only one", head, rows)
 
