@@ -20,6 +20,7 @@ from engine.errors import OptionError
 from engine.types import CURATED, LabeledImage, Status
 
 SHARE = 0.2  # of the photos, where the project does not say otherwise
+LARGEST_SHARE = 0.9
 ENOUGH = 10  # photos; with fewer, one photo more or less turns the judgement
 SETTING = "held_back_share"
 
@@ -68,9 +69,11 @@ def share_of(view: View) -> float:
 
 
 def set_share(transaction: Transaction, share: float) -> None:
-    """Hold back another share; OptionError outside of 0 to 0.9."""
-    if not 0 <= share <= 0.9:
-        raise OptionError(f"the share of photos held back must be from 0 to 0.9, got {share:g}")
+    """Hold back another share; OptionError outside of 0 to `LARGEST_SHARE`."""
+    if not 0 <= share <= LARGEST_SHARE:
+        raise OptionError(
+            f"the share of photos held back must be from 0 to {LARGEST_SHARE:g}, got {share:g}"
+        )
     transaction.set_setting(SETTING, share)
 
 

@@ -26,7 +26,6 @@ from engine.errors import AnnotatorError
 NUMBERS = {"epochs": "Epochs", "batch": "Photos a step"}
 THREADS = "Threads"
 SCORE = 0.8  # from which a proposal may well be right
-LARGEST_SHARE = 0.5
 DROP = ["as the preset says", "yes", "no"]
 
 
@@ -104,7 +103,7 @@ class DetectorForm:
         self._more = [threads, self._weights, drop, name]
         self.share = gr.Slider(
             0,
-            LARGEST_SHARE,
+            holdback.LARGEST_SHARE,
             holdback.SHARE,
             step=0.05,
             label="Photos held back",
@@ -152,10 +151,16 @@ class DetectorForm:
         """The form without a project."""
         return [why, gr.Button(interactive=False), gr.skip(), gr.skip(), gr.skip()]
 
-    def keep_settings(self, project: Project, *, share: float, by_rule: bool) -> None:
-        """What counts for the project, not for one training."""
+    # Each setting of the project by itself: what else a page shows may be long out of date.
+
+    def keep_share(self, project: Project, share: float) -> None:
+        """Hold back that share of the project's photos."""
         with project.write() as transaction:
             holdback.set_share(transaction, share)
+
+    def keep_rule(self, project: Project, by_rule: bool) -> None:
+        """Let the rule decide for the project, or a person."""
+        with project.write() as transaction:
             promotion.set_by_hand(transaction, not by_rule)
 
     # -- a new one ---------------------------------------------------------------------------

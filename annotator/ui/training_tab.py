@@ -107,9 +107,11 @@ class TrainingTab:
         material = [key, form.proposals, form.score]
         for event in (form.proposals.input, form.score.release):
             event(self._show_detector, material, form.outputs, **HIDDEN)
-        kept = [*material, form.share, form.by_rule]
-        for event in (form.share.release, form.by_rule.input):
-            event(self._keep_settings, kept, form.outputs, **HIDDEN)
+        for event, field, keep in (
+            (form.share.release, form.share, form.keep_share),
+            (form.by_rule.input, form.by_rule, form.keep_rule),
+        ):
+            event(self._keeping(keep), [*material, field], form.outputs, **HIDDEN)
 
     # -- what is shown -----------------------------------------------------------------------
 
@@ -240,13 +242,13 @@ class TrainingTab:
     def _show_detector(self, key: str | None, proposals: bool, score: float) -> list[Any]:
         return self._detector_form(key, proposals, score, lambda project: None)
 
-    def _keep_settings(
-        self, key: str | None, proposals: bool, score: float, share: float, by_rule: bool
-    ) -> list[Any]:
-        def keep(project: Project) -> None:
-            self.detector.keep_settings(project, share=share, by_rule=by_rule)
+    def _keeping(self, keep: Callable[[Project, Any], None]) -> Callable[..., list[Any]]:
+        """What a field does that is a setting of the project, not of one training."""
 
-        return self._detector_form(key, proposals, score, keep)
+        def react(key: str | None, proposals: bool, score: float, value: Any) -> list[Any]:
+            return self._detector_form(key, proposals, score, lambda project: keep(project, value))
+
+        return react
 
     def _detector_form(
         self, key: str | None, proposals: bool, score: float, act: Callable[[Project], None]

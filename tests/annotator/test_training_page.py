@@ -44,6 +44,25 @@ def tab_of(workspace: Workspace) -> TrainingTab:
     return asyncio.run(build())
 
 
+def test_a_setting_that_a_stale_page_shows_overwrites_no_other(
+    hens: Project, workspace: Workspace
+) -> None:
+    key, tab = workspace.remember(hens.folder), tab_of(workspace)
+    with hens.write() as transaction:
+        holdback.set_share(transaction, 0.7)  # in another window; the page shows none
+    keep_share, keep_rule = (
+        tab._keeping(keep) for keep in (tab.detector.keep_share, tab.detector.keep_rule)
+    )
+    shown = keep_rule(key, False, 0.8, False)
+    assert len(shown) == len(tab.detector.outputs)
+    with hens.read() as view:
+        assert (holdback.share_of(view), promotion.is_by_hand(view)) == (0.7, True)
+    keep_share(key, False, 0.8, 0.3)
+    with hens.read() as view:
+        assert (holdback.share_of(view), promotion.is_by_hand(view)) == (0.3, True)
+    assert tab.detector.share.maximum == holdback.LARGEST_SHARE
+
+
 @pytest.mark.usefixtures("fake_trainer")
 def test_a_button_is_about_the_training_that_its_page_shows_and_not_a_newer_one(
     hens: Project, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
