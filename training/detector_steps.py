@@ -105,6 +105,7 @@ class DetectorTraining(Training[DetectionBatch]):
         self._owner.transform.min_size = self.recipe.scales or (self.min_size,)
 
     def _losses(self, examples: tuple[Example, ...], seeds: tuple[int, ...]) -> dict[str, Tensor]:
+        self._owner.transform.seeds = tuple(seed + 2 for seed in seeds)
         self._owner.rpn.fg_bg_sampler.seeds = seeds
         self._owner.roi_heads.fg_bg_sampler.seeds = tuple(seed + 1 for seed in seeds)
         device = self.group.device

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, project_masks_on_boxes
 from torchvision.models.detection.rpn import RegionProposalNetwork
@@ -33,6 +32,7 @@ from training.known_background import (
     refused_boxes,
     unknown,
 )
+from training.seeded import SeededSampler, SeededTransform
 
 Found = tuple[list[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -72,24 +72,6 @@ class _Sample:
     labels: Tensor  # (r,)
     refused: Tensor  # (r, classes + 1)
     unknown: Tensor  # (r,) bool: called background, and nobody looked
-
-
-class SeededSampler(BalancedPositiveNegativeSampler):
-    """Draws for each photo by a seed of its own, however the photos are shared by processes."""
-
-    def __init__(self, like: BalancedPositiveNegativeSampler) -> None:
-        super().__init__(like.batch_size_per_image, like.positive_fraction)
-        self.seeds: tuple[int, ...] = ()
-
-    def __call__(self, matched_idxs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """As torchvision's; without seeds from the stream of random numbers as it comes."""
-        if not self.seeds:
-            return super().__call__(matched_idxs)
-        drawn = []
-        for labels, seed in zip(matched_idxs, self.seeds, strict=True):
-            torch.manual_seed(seed)
-            drawn.append(super().__call__([labels]))
-        return [one[0][0] for one in drawn], [one[1][0] for one in drawn]
 
 
 class LearningProposals(RegionProposalNetwork):
@@ -304,6 +286,8 @@ class LearningRoIHeads(RoIHeads):
 def learning(network: nn.Module, rules: RoiRules) -> None:
     """Let a detector of torchvision learn by these rules; its weights keep their names."""
     owner: Any = network
+    owner.transform.__class__ = SeededTransform
+    owner.transform.seeds = ()
     owner.roi_heads.__class__ = LearningRoIHeads
     owner.roi_heads.rules = rules
     owner.roi_heads.drops = owner.roi_heads.doubts = False

@@ -176,6 +176,7 @@ def test_sigterm_finishes_the_step_and_says_how_to_go_on(photos: Path, tmp_path:
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(photos: Path, tmp_path: Path) -> None:
     more = ("--epochs", "2", "--optimiser", "sgd", "--learning-rate", "0.01", "--average", "0")
+    more = (*more, "--scales", "48", "64")
     alone = tmp_path / "alone"
     assert main(detector_flags(photos, alone, *more)) == 0
     with socket.socket() as free:

@@ -330,15 +330,6 @@ def test_a_folder_that_holds_a_training_is_not_overwritten(photos: Path, tmp_pat
         train(tiny_detector(photos, out, recipe={"epochs": 1}))
 
 
-def test_pieces_of_a_batch_learn_as_the_whole_batch(photos: Path, tmp_path: Path) -> None:
-    # Every photo fills its samples, so the mean of the pieces is the mean of the whole.
-    recipe = {"epochs": 1, "batch": 4, "optimiser": "sgd", "learning_rate": 0.01}
-    whole = train(tiny_detector(photos, tmp_path / "whole", recipe=recipe))
-    pieces = {**recipe, "forward_batch": 1}
-    parts = train(tiny_detector(photos, tmp_path / "pieces", recipe=pieces))
-    assert_same_detector(whole, parts, tolerance=1e-5)
-
-
 def test_mistakes_are_one_line_and_exit_code_1(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

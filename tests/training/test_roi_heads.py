@@ -269,14 +269,14 @@ def test_what_a_person_refused_is_never_dropped() -> None:
     assert losses["loss_classifier"] > 0
 
 
-def test_what_is_sampled_on_a_photo_does_not_hang_on_the_others() -> None:
-    def classification(*targets: dict[str, Tensor], seeds: tuple[int, ...]) -> float:
+def test_what_a_network_samples_follows_the_seeds_of_the_photos() -> None:
+    def objectness(*targets: dict[str, Tensor], seeds: tuple[int, ...]) -> float:
         ours = with_rules(network("fasterrcnn"))
         ours.roi_heads.fg_bg_sampler.seeds = seeds
         ours.rpn.fg_bg_sampler.seeds = seeds
         return losses_of(ours, *targets)[0]["loss_objectness"]
 
     first, second = target(), target(BOXES[:1])
-    together = classification(first, second, seeds=(3, 4))
-    assert together == classification(first, second, seeds=(3, 4))
-    assert together != classification(first, second, seeds=(4, 3))
+    together = objectness(first, second, seeds=(3, 4))
+    assert together == objectness(first, second, seeds=(3, 4))
+    assert together != objectness(first, second, seeds=(4, 3))
