@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 
 from engine.detectors import kind_of
 from engine.detectors.saved import read_card
+from engine.errors import JobError
 from engine.options import add_arguments, as_dict, from_arguments, from_dict
 from training.detector_recipes import DETECTOR_PRESETS, DetectorRecipe, detector_preset_of
+from training.run_folder import SETTINGS
 from training.settings import NETWORK_PREFIX, Machine, given_fields
 
 OURS = ".safetensors"
@@ -52,24 +56,32 @@ def detector_settings_for(
     recipe: Mapping[str, Any] | None = None,
     network: Mapping[str, Any] | None = None,
     weights: Path | None = None,
+    resume: bool = False,
     **others: Any,
 ) -> DetectorSettings:
     """The settings of a preset, with single options of its recipe or network changed.
 
     ``weights`` of an earlier training bring their network along: its options go before the
     preset's, and only the given ones before its. Then scales that the preset has for another
-    network are scaled to this one. OptionError for unknown names and wrong values, WeightsError
-    for a broken file.
+    network are scaled to this one. A run to ``resume`` has written both down, so the file that it
+    began with may be gone. OptionError for unknown names and wrong values, WeightsError for a
+    broken file, JobError for broken settings of the run.
     """
     chosen = detector_preset_of(model, preset)
     kind = kind_of(model).options
     options = dict(chosen.network)
     filled = {**as_dict(chosen.recipe), **(recipe or {})}
-    if weights is not None and weights.suffix == OURS:
-        known = {one.name for one in dataclasses.fields(kind)}
-        options = {name: one for name, one in read_card(weights).options.items() if name in known}
+    begun = _begun(out / SETTINGS) if resume and (out / SETTINGS).exists() else None
+    if begun is not None:
+        options = begun["network"]
+    elif weights is not None and weights.suffix == OURS:
+        options = read_card(weights).options
+    known = {one.name for one in dataclasses.fields(kind)}
+    options = {name: one for name, one in options.items() if name in known}
     used = from_dict(kind, {**options, **(network or {})})
-    if "scales" not in (recipe or {}):
+    if begun is not None:
+        filled["scales"] = (recipe or {}).get("scales", begun["recipe"]["scales"])
+    elif "scales" not in (recipe or {}):
         usual = from_dict(kind, dict(chosen.network)).min_size
         filled["scales"] = [
             max(32, round(side * used.min_size / usual)) for side in chosen.recipe.scales
@@ -83,8 +95,23 @@ def detector_settings_for(
         recipe=from_dict(DetectorRecipe, filled),
         network=as_dict(used),
         weights=weights,
+        resume=resume,
         **others,
     )
+
+
+def _begun(path: Path) -> dict[str, Any]:
+    """What a run's settings.json says of its network and recipe."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            "network": dict(content["network"]),
+            "recipe": {"scales": content["recipe"]["scales"]},
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise JobError(
+            f"cannot go on: {os.fspath(path)!r} is broken ({error!r}); begin in a new folder"
+        ) from error
 
 
 def detector_presets_as_json() -> dict[str, Any]:

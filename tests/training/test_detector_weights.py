@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ import torchvision
 from torch import Tensor
 
 from engine.detectors import build
-from engine.errors import WeightsError
+from engine.detectors.saved import DetectorCard, save_detector
+from engine.errors import JobError, WeightsError
 from tests.training.detector_runs import NETWORK, tiny_detector
 from training.detector_beginnings import make_detector
+from training.detector_settings import DetectorSettings, detector_settings_for
+from training.processes import ProcessGroup
+from training.run_folder import claim
 
 CPU = torch.device("cpu")
 FORMER = {
@@ -114,3 +119,42 @@ def test_batch_norms_go_on_as_such(norm: str, tmp_path: Path) -> None:
     published = torch.load(tmp_path / "resnet18.pth", weights_only=True)
     for name in ("bn1.running_var", "bn1.weight", "layer4.1.conv2.weight"):
         assert torch.equal(taken[f"backbone.body.{name}"], published[name])
+
+
+def begun(tmp_path: Path) -> DetectorSettings:
+    """The settings of a run, written down in its folder, that began with an earlier detector."""
+    parent = tmp_path / "parent.safetensors"
+    options = dict(tiny_detector(tmp_path / "photos", tmp_path / "first").network)
+    network = build("fasterrcnn", num_classes=1, **options)
+    save_detector(parent, network, DetectorCard("fasterrcnn", options, ("disc",)))
+    settings = asked(tmp_path)
+    group = ProcessGroup(0, 1, CPU)
+    claim(settings.out, settings.as_dict(), resume=False, group=group)
+    return settings
+
+
+def asked(tmp_path: Path, **more: Any) -> DetectorSettings:
+    """The same training asked for again."""
+    folders = {"photos": tmp_path, "data": tmp_path / "data.json", "out": tmp_path / "run"}
+    parent = tmp_path / "parent.safetensors"
+    return detector_settings_for("fasterrcnn", "small", weights=parent, **folders, **more)
+
+
+def test_a_run_goes_on_though_the_detector_that_it_began_with_is_gone(tmp_path: Path) -> None:
+    before = begun(tmp_path)
+    assert before.network["backbone_width"] == 8
+    assert max(before.recipe.scales) == 48
+    (tmp_path / "parent.safetensors").unlink()
+    with pytest.raises(WeightsError, match="There is no file"):
+        asked(tmp_path)
+    assert asked(tmp_path, resume=True) == replace(before, resume=True)
+    # What is asked for goes first, so that another network is told from the run's own.
+    other = asked(tmp_path, resume=True, network={"head_width": 40}, recipe={"scales": (64,)})
+    assert (other.network["head_width"], other.recipe.scales) == (40, (64,))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"network": {}}', '{"network": 3}'])
+def test_broken_settings_of_a_run_are_told(content: str, tmp_path: Path) -> None:
+    (begun(tmp_path).out / "settings.json").write_text(content, encoding="utf-8")
+    with pytest.raises(JobError, match=r"cannot go on: .*settings\.json' is broken"):
+        asked(tmp_path, resume=True)
