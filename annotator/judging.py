@@ -127,7 +127,7 @@ def judge(
     begun = time.monotonic()
     model = promotion.require_detector(project, candidate)
     with project.read() as view:
-        present = promotion.current(view)
+        chosen, present = promotion.current(view), promotion.current_here(project, view)
     others = [present] if present not in ("", candidate) else []
     files_of = {name: models.path_of(project, name) for name in (candidate, *others)}
     jury, left_out = _jury(project, list(files_of))
@@ -146,6 +146,8 @@ def judge(
     )
     if present == candidate:
         is_better, reason = False, f"{candidate} is in use already"
+    if chosen != present:
+        reason += f"; {chosen}, which was in use, is not in the project any more"
     return Judgement(
         candidate=candidate,
         present=present if others else "",

@@ -41,6 +41,12 @@ def current(view: View) -> str:
     return str(view.setting(SETTING, ""))
 
 
+def current_here(project: Project, view: View) -> str:
+    """The detector in use if its file is still there; empty where none is, or it was deleted."""
+    name = current(view)
+    return name if name in {path.stem for path in models.paths(project)} else ""
+
+
 def history(view: View) -> list[Promotion]:
     """Every change, oldest first."""
     return [Promotion(**entry) for entry in view.setting(HISTORY, [])]
@@ -93,7 +99,8 @@ def promote(
         in_use = current(transaction)
         if in_use == name or (unless_by_hand and is_by_hand(transaction)):
             return False
-        if instead_of is not None and in_use != instead_of:
+        # Who judged when its file was gone already judged against none.
+        if instead_of not in (None, in_use, current_here(project, transaction)):
             raise ConflictError(
                 f"{name} was judged against {instead_of or 'no detector'}, but "
                 f"{in_use or 'none'} is in use by now; judge it again"

@@ -15,12 +15,13 @@ from annotator import (
     detector_material,
     holdback,
     judging,
+    models,
     promotion,
 )
 from annotator.accepting import Choice
 from annotator.assist import Assistant
 from annotator.judging import Figure, Judgement
-from annotator.promotion import HAND
+from annotator.promotion import HAND, RULE
 from annotator.session import Context, ReviewSession
 from annotator.store import Project
 from annotator.training import Trainings
@@ -184,6 +185,17 @@ def test_a_class_that_nobody_knows_is_found_wrong_and_nothing_breaks(hens: Proje
     found = judging.judge(hens, "first", load=seers(first=Seer(category="unheard of")))
     assert found.figures["ap50"].value == 0.0
     assert not found.is_better
+
+
+def test_a_detector_in_use_whose_file_is_gone_counts_as_none(hens: Project) -> None:
+    for weight, name in enumerate(("old", "new")):
+        add_model(hens, name, weight=weight)
+    promotion.promote(hens, "old", by=HAND)
+    models.path_of(hens, "old").unlink()
+    found = judging.judge(hens, "new", load=seers(new=Seer()))
+    assert (found.is_better, found.present) == (True, "")
+    assert found.reason.endswith("; old, which was in use, is not in the project any more")
+    assert promotion.promote(hens, "new", by=RULE, instead_of=found.present)
 
 
 def test_the_one_in_use_is_not_better_than_itself(hens: Project) -> None:
