@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.detectors import kind_of
+from engine.detectors.fitting import fitted
 from engine.errors import OptionError
 from engine.types import Instance, Status
 from exports.detection_data import DetectionData, DetectionPhoto, read_detection_data
@@ -57,11 +58,13 @@ class DetectionSet:
     hash: str
     left_out: dict[str, Any]
 
-    def example(self, part: DetectionPart, number: int) -> Example:
-        """A photo as it is kept."""
-        photo = part.photos[number]
-        width, height = part.cache.view.size_of(photo.image)
+    def example(self, part: DetectionPart, number: int, *, min_size: int | None = None) -> Example:
+        """A photo as it is kept, or no larger than a network of that ``min_size`` detects on it."""
+        photo, view = part.photos[number], part.cache.view
+        width, height = view.size_of(photo.image)
         pixels = part.cache[number][:height, :width]
+        if min_size is not None:
+            pixels = fitted(pixels, min_size=min_size, max_size=view.max_size)
         number_of = {name: place for place, name in enumerate(self.classes, start=1)}
         return example(pixels, photo, number_of, masks=self.masks)
 
@@ -149,7 +152,7 @@ def read_detection_set(
         validation=validation,
         masks=MaskStore() if kind_of(settings.model).has_masks else None,
         parent=data.parent,
-        hash=_hash(training, data.classes),
+        hash=_hash((training, validation), data.classes),
         left_out=_left_out(data, training, validation),
     )
 
@@ -195,14 +198,19 @@ def _left_out(
     }
 
 
-def _hash(part: DetectionPart, classes: tuple[str, ...]) -> str:
-    """Of everything that is learnt: contents of the photos and their objects."""
+def _hash(parts: Sequence[DetectionPart], classes: tuple[str, ...]) -> str:
+    """Of everything that is learnt and validated on: contents of the photos and their objects."""
     whole = hashlib.blake2b(json.dumps(classes).encode("utf-8"), digest_size=16)
-    for photo, sha256 in zip(part.photos, part.cache.sha256, strict=True):
+    photos = [
+        (photo, sha256)
+        for part in parts
+        for photo, sha256 in zip(part.photos, part.cache.sha256, strict=True)
+    ]
+    for photo, sha256 in photos:
         objects = [
             (one.id, one.category, str(one.status), one.box, one.rle.counts if one.rle else "")
             for one in photo.image.instances
         ]
-        line = json.dumps([photo.image.file_name, sha256, photo.complete, objects])
+        line = json.dumps([photo.image.file_name, photo.part, sha256, photo.complete, objects])
         whole.update(line.encode("utf-8"))
     return whole.hexdigest()

@@ -119,7 +119,7 @@ def _train(
 
 
 def _fingerprint(settings: DetectorSettings, data: DetectionSet) -> str:
-    """Of everything that decides what the network becomes."""
+    """Of everything that decides what the network becomes, and which one is kept."""
     decisive = {
         "model": settings.model,
         "network": dict(settings.network),
@@ -217,7 +217,12 @@ def _judge(
         told = {"metrics": metrics, "of": "training" if looked_at.has_trained else "validation"}
         log.write("validation", step=progress.step, epoch=epoch, **told)
         try:
-            write_samples(settings.out, data, looked_at, photos, count=recipe.samples, epoch=epoch)
+            write_samples(
+                *(settings.out, data, looked_at, photos),
+                min_size=training.min_size,
+                count=recipe.samples,
+                epoch=epoch,
+            )
         except OSError as error:
             text = f"no pictures of what was found were drawn: {error}"
             log.write("note", step=progress.step, text=text)

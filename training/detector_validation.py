@@ -1,7 +1,7 @@
 """How good a detector is on validation photos: AP of COCO, CorLoc, and pictures of what it found.
 
-Where there are none, on some that train, which only shows that it learns. Photos are looked at in
-the size they are kept at, which moves both sides of every IoU alike.
+Where there are none, on some that train, which only shows that it learns. Photos are looked at no
+larger than detection makes them, which moves both sides of every IoU alike.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def detected(
     found = []
     for number in looked_at.numbers:
         check()
-        seen = data.example(looked_at.part, number)
+        seen = data.example(looked_at.part, number, min_size=min_size)
         (answer,) = network([pixels_of(seen.photo, device)])
         found.append(DetectedPhoto(_truth(seen, data.classes), _found(answer, data.classes)))
     network.train()
@@ -77,10 +77,11 @@ def write_samples(
     looked_at: LookedAt,
     photos: list[DetectedPhoto],
     *,
+    min_size: int,
     count: int,
     epoch: int,
 ) -> None:
-    """Pictures of the first of these photos with what was found; earlier pictures go."""
+    """Pictures of the first of these photos with what `detected` found; earlier pictures go."""
     place = folder / SAMPLES
     place.mkdir(exist_ok=True)
     drawn: set[str] = set()
@@ -92,7 +93,8 @@ def write_samples(
         if stem in drawn:
             continue
         drawn.add(stem)
-        pixels = data.example(looked_at.part, number).photo.permute(1, 2, 0).numpy()
+        seen = data.example(looked_at.part, number, min_size=min_size)
+        pixels = seen.photo.permute(1, 2, 0).numpy()
         path = place / f"{stem}_{epoch}.jpg"
         _drawn(pixels, photo, data.classes).save(path, quality=88)
     for path in place.glob("*.jpg"):

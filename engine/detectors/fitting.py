@@ -1,7 +1,8 @@
 """Photos made no larger than a detector looks at them, without the speckle of plain sampling.
 
-torchvision resizes by bilinear sampling alone, which takes single pixels of a large photo. What
-trains and what is detected on goes through here first, so both see the same picture.
+torchvision resizes by bilinear sampling alone, which takes single pixels of a large photo. What is
+detected on, and what a training is validated on, goes through here first, so both see the same
+picture. Photos that train do too, at the largest of their scales; torchvision makes the others.
 """
 
 from __future__ import annotations
