@@ -21,7 +21,7 @@ from annotator.training import DONE, FAILED, INTERRUPTED, RUNNING, Training
 from annotator.training_kinds import DETECTOR
 from engine.errors import JobError, StoreError
 
-FOLDER = ".judgement"  # ending of the folder beside a model's file
+FOLDER = models.JUDGEMENT_ENDING
 JUDGEMENT, PROGRESS = "judgement.json", "progress.json"
 
 

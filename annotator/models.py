@@ -23,6 +23,7 @@ from engine.errors import AnnotatorError, OptionError, StoreError
 
 MODELS = "models"  # folder of the project
 ENDING = ".safetensors"
+JUDGEMENT_ENDING = ".judgement"  # of the folder beside a model's file; `annotator.judgements`
 _HEAD = 1_000_000  # bytes
 
 

@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from annotator import background, models, processes, trainer
+from annotator import background, models, processes, promotion, trainer
 from annotator import training_files as files
 from annotator.store import Project, now
 from annotator.training_kinds import KINDS
 from annotator.training_log import TrainingLog
 from annotator.training_material import gather
 from annotator.training_options import AnyOptions
+from annotator.views import View
 from engine.errors import AnnotatorError, JobError, OptionError
 
 WAITING, RUNNING, STOPPING = "waiting", "running", "stopping"
@@ -212,15 +213,15 @@ def start(
     begins_with = str(models.file_of(project, weights)) if weights else None
     with project.read() as view:
         gathered = gather(project, view, options)
-    with project.write():  # nobody else takes the number or the name meanwhile
+    with project.write() as transaction:  # nobody else takes the number or the name meanwhile
         if name:
-            name = _checked_name(project, name)
+            name = _checked_name(project, transaction, name)
         number, folder = files.new_folder(project, options.model)
         gathered.write(folder / KINDS[options.what].data)
         request = {
             "number": number,
             "what": options.what,
-            "name": name or _checked_name(project, f"{options.model}-{number}"),
+            "name": name or _checked_name(project, transaction, f"{options.model}-{number}"),
             "options": asdict(options),
             "flags": options.flags(),
             "truth": None if truth is None else str(truth.resolve()),
@@ -238,19 +239,25 @@ def start(
     return number
 
 
-def _checked_name(project: Project, name: str) -> str:
+def _checked_name(project: Project, view: View, name: str) -> str:
     name = unicodedata.normalize("NFC", name.strip())
     if not _NAME.fullmatch(name):
         raise OptionError(
             f"a model cannot be called {name!r}; use letters, digits, blanks and . ( ) + - _"
         )
+    if name in _names_taken(project, view):
+        raise OptionError(f"a model or a training is, or was, called {name!r}; choose another name")
+    return name
+
+
+def _names_taken(project: Project, view: View) -> set[str]:
+    """Of models, trainings, judgements, and what was in use: none passes to another model."""
     taken = {path.stem for path in models.paths(project)}
     for folder in files.numbered_folders(project).values():
-        if not files.read_note(folder, files.KEPT):  # its model is still to come
-            taken.add(str(files.read_note(folder, files.REQUEST).get("name")))
-    if name in taken:
-        raise OptionError(f"a model or a training is called {name!r} already; choose another name")
-    return name
+        taken.add(str(files.read_note(folder, files.REQUEST).get("name")))
+    judged = (project.folder / models.MODELS).glob("*" + models.JUDGEMENT_ENDING)
+    taken |= {folder.name.removesuffix(models.JUDGEMENT_ENDING) for folder in judged}
+    return taken | {one.model for one in promotion.history(view)}
 
 
 def resume(project: Project, number: int) -> None:

@@ -13,6 +13,7 @@ from annotator import (
     holdback,
     judgements,
     judging,
+    models,
     promotion,
     training,
 )
@@ -281,3 +282,22 @@ def test_a_judgement_that_fails_says_why_to_whoever_looks(
     assert found is not None
     assert found.status == training.FAILED
     assert found.message in said
+
+
+@pytest.mark.usefixtures("fake_trainer")
+@pytest.mark.parametrize("left", ["training", "judgement", "history"])
+def test_a_new_model_never_gets_the_name_of_an_old_one_and_what_was_said_of_it(
+    hens: Project, eyes: dict[str, Seer], left: str
+) -> None:
+    trainings, eyes["first"] = Trainings(hens), Seer()
+    if left == "training":
+        wait_for_end(trainings, begin_detector(trainings, epochs=1, name="first"))
+    else:
+        add_model(hens, "first")
+    if left == "judgement":
+        assert main(["models", "judge", "first", "--project", str(hens.folder)]) == DONE
+    if left == "history":
+        promotion.promote(hens, "first", by=HAND)
+    models.path_of(hens, "first").unlink()
+    with pytest.raises(OptionError, match="a model or a training is, or was, called 'first'; cho"):
+        begin_detector(trainings, epochs=1, name="first")
