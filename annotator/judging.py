@@ -17,7 +17,7 @@ from annotator import training_files as files
 from annotator.store import Project, now
 from annotator.training_kinds import DETECTOR, KINDS
 from engine import photos
-from engine.errors import FormatError, OptionError
+from engine.errors import FormatError, OptionError, PhotoError
 from engine.metrics.detection import DetectedPhoto, ScoredBox, TrueBox, coco_scores
 from engine.metrics.resampling import Interval, Measure, interval, paired_difference
 from engine.types import CURATED, Box, Image, LabeledImage
@@ -66,7 +66,7 @@ class Judgement:
     fingerprint: str  # of the candidate's file
     photos: int
     objects: int
-    left_out: int  # photos held back that one of the two has learned from, or that are gone
+    left_out: int  # photos held back that one of the two has learned from, or that do not open
     figures: dict[str, Figure]  # "ap50", "ap", "corloc" of the candidate
     present_figures: dict[str, Figure]
     differences: dict[str, Figure]  # candidate less present, photo by photo
@@ -133,7 +133,10 @@ def judge(
     jury, left_out = _jury(project, list(files_of))
     if not jury:
         raise OptionError(_nobody_judges(project, left_out))
-    found = _detected(project, jury, files_of, load, on_progress)
+    found, problems = _detected(jury, files_of, load, on_progress)
+    if len(problems) == len(jury):
+        raise OptionError(f"none of the photos held back can be read: {problems[0]}")
+    judging, left_out = len(jury) - len(problems), left_out + len(problems)
     new, old = found[candidate], found.get(present, [])
     figures, present_figures = _figures(new), _figures(old)
     differences: dict[str, Figure] = {
@@ -142,7 +145,7 @@ def judge(
         if others and (interval := paired_difference(old, new, name)) is not None
     }
     is_better, reason = verdict(
-        figures, differences, present=present if others else "", photos=len(jury)
+        figures, differences, present=present if others else "", photos=judging
     )
     if present == candidate:
         is_better, reason = False, f"{candidate} is in use already"
@@ -152,7 +155,7 @@ def judge(
         candidate=candidate,
         present=present if others else "",
         fingerprint=models.fingerprint(model.path),
-        photos=len(jury),
+        photos=judging,
         objects=sum(len(photo.truth) for photo in new),
         left_out=left_out,
         figures=figures,
@@ -273,24 +276,46 @@ def _trained_ids(data: Path) -> set[int]:
 
 
 def _detected(
-    project: Project,
     jury: Sequence[tuple[LabeledImage, Path]],
     files_of: Mapping[str, Path],
     load: Loader,
     on_progress: Callable[[int, int], None],
-) -> dict[str, list[DetectedPhoto]]:
-    """Detector -> its answers on every photo; one detector after the other, so one is in memory."""
+) -> tuple[dict[str, list[DetectedPhoto]], list[str]]:
+    """Detector -> its answers on the photos that all of them could see; why the others dropped out.
+
+    One detector after the other, so that one is in memory.
+    """
     total, done = len(jury) * len(files_of), 0
     on_progress(done, total)
-    found: dict[str, list[DetectedPhoto]] = {}
+    found: dict[str, dict[int, DetectedPhoto]] = {}
+    problems: dict[int, str] = {}
     for name, path in files_of.items():
-        detect = load(path)
-        found[name] = []
+        detect, found[name] = load(path), {}
         for image, place in jury:
-            found[name].append(_answers(image, detect(photos.load(place))))
+            if image.id not in problems:
+                try:
+                    found[name][image.id] = _answers(image, detect(_pixels(image, place)))
+                except PhotoError as error:
+                    problems[image.id] = str(error)
             done += 1
             on_progress(done, total)
-    return found
+    answers = {
+        name: [one for image_id, one in those.items() if image_id not in problems]
+        for name, those in found.items()
+    }
+    return answers, list(problems.values())
+
+
+def _pixels(image: LabeledImage, place: Path) -> Image:
+    """PhotoError where the file does not open, or is another picture by now."""
+    pixels = photos.load(place)
+    height, width = pixels.shape[:2]
+    if (width, height) != (image.width, image.height):
+        raise PhotoError(
+            f"{image.file_name} was {image.width} x {image.height} pixels when it was reviewed and "
+            f"has {width} x {height} now"
+        )
+    return pixels
 
 
 def _answers(image: LabeledImage, detections: Sequence[Detection]) -> DetectedPhoto:

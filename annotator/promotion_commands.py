@@ -108,7 +108,9 @@ def judgement_lines(judged: Judgement) -> list[str]:
             columns.append(f"difference {_shown(judged.differences[key], sign='+')}")
         lines.append("  ".join(columns))
     if judged.left_out:
-        lines.append(f"  {judged.left_out} photos held back were left out: learned from, or gone")
+        lines.append(
+            f"  {judged.left_out} photos held back left out: learned from, or they do not open"
+        )
     return [*lines, judged.reason, *filter(None, [judged.weakness, judged.refusal])]
 
 

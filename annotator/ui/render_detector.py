@@ -218,7 +218,7 @@ def _judged(found: Judgement, *, in_use: str) -> str:
         lines.append(f'<p class="t2-warn">{escape(_sentence(found.refusal))}</p>')
     if found.left_out:
         lines.append(
-            f"<p>{count(found.left_out, 'photo')} left out: learned from, or not there now.</p>"
+            f"<p>{count(found.left_out, 'photo')} left out: learned from, or they do not open.</p>"
         )
     if found.weakness:
         lines.append(f'<p class="t2-warn">{escape(_sentence(found.weakness))}</p>')

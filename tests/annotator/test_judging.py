@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as PillowImage
 
 from annotator import (
     accepting,
@@ -185,6 +186,36 @@ def test_a_class_that_nobody_knows_is_found_wrong_and_nothing_breaks(hens: Proje
     found = judging.judge(hens, "first", load=seers(first=Seer(category="unheard of")))
     assert found.figures["ap50"].value == 0.0
     assert not found.is_better
+
+
+def test_a_photo_that_does_not_open_or_is_another_by_now_judges_neither_of_them(
+    hens: Project,
+) -> None:
+    for weight, name in enumerate(("old", "new")):
+        add_model(hens, name, weight=weight)
+    promotion.promote(hens, "old", by=HAND)
+    _, held_back = sorted_photos(hens)
+    with hens.read() as view:
+        places = [hens.photo_path(view.photo(image_id)) for image_id in held_back]
+    assert len(places) > 2
+    places[0].write_bytes(b"no picture")
+    told: list[tuple[int, int]] = []
+    found = judging.judge(
+        hens,
+        "new",
+        load=seers(new=Seer(), old=Seer()),
+        on_progress=lambda done, total: told.append((done, total)),
+    )
+    assert (found.photos, found.left_out) == (len(held_back) - 1, 1)
+    assert told[-1] == (2 * len(held_back), 2 * len(held_back))
+    with PillowImage.open(places[1]) as picture:
+        picture.rotate(90, expand=True).save(places[1])
+    found = judging.judge(hens, "new", load=seers(new=Seer(), old=Seer()))
+    assert (found.photos, found.objects, found.left_out) == (len(held_back) - 2,) * 2 + (2,)
+    for place in places:
+        place.write_bytes(b"no picture")
+    with pytest.raises(OptionError, match="none of the photos held back can be read: "):
+        judging.judge(hens, "new", load=seers(new=Seer(), old=Seer()))
 
 
 def test_a_detector_in_use_whose_file_is_gone_counts_as_none(hens: Project) -> None:
