@@ -3,7 +3,9 @@
 # make check-slow  the checks that take minutes
 # make bench-wsol     train every localizer on made-up photos and redo the tables of the paper
 # make bench-suggest  SAM's gallery against the published generator, on photo sets in COCO layout
-.PHONY: run check check-slow format test clean bench-wsol bench-suggest
+# make bench-noise    detectors on made-up photos some of whose labels are wrong
+# make bench-effort   a simulated annotator, with and without the loop
+.PHONY: run check check-slow format test clean bench-wsol bench-suggest bench-noise bench-effort
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,6 +34,15 @@ bench-wsol: .venv/installed-for-tests
 bench-suggest: .venv/installed-for-tests
 	mkdir -p $(BENCH)
 	$(BIN)/python -m benchmarks.suggest $(SETS) --json $(BENCH)/suggest.json
+
+bench-noise: .venv/installed-for-tests
+	$(BIN)/python -m benchmarks.noise $(BENCH)/noise --short --thresholds --json $(BENCH)/noise.json
+
+EFFORT_SETS ?= ../shared/data/fork_scissors ../shared/data/birds10
+
+bench-effort: .venv/installed-for-tests
+	mkdir -p $(BENCH)
+	$(BIN)/python -m benchmarks.effort $(EFFORT_SETS) --photos 60 --made-up 100 --json $(BENCH)/effort.json
 
 format: .venv/installed-for-tests
 	$(BIN)/ruff format .

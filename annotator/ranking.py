@@ -1,9 +1,9 @@
 """What a detector training left about each label -> which labels are suspicious, worst first. Pure.
 
 The two signals of `instances.json`: the mean share of a label's RoIs that the drop threw out
-(WeakSAM §6.1), and the label's loss over the epochs
-against that of all others. Either alone misses errors: the drop is a threshold, so what stays just
-below it counts nothing, and a loss alone cannot tell hard from wrong.
+(WeakSAM §6.1), and the label's lowest losses against those of all others. Either alone misses
+errors: the drop is a threshold, so what stays just below it counts nothing, and a loss alone
+cannot tell hard from wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from engine.errors import FormatError
@@ -69,19 +69,18 @@ def rank_suspicious(
     ``records`` is the content of `instances.json`, ``names`` the classes for the reasons. Badness
     is 1 - (1 - d)(1 - l), as of two witnesses who may each be right alone: d is the drop share,
     shrunk to the mean where few steps saw the label; l = z / (z + 3), where z is by how many robust
-    deviations the log loss lies above the median label's, in the later half of the epochs. Before
-    that a detector has not learnt the clean labels either.
+    deviations the log of the label's lowest losses lies above the median label's.
     """
     known = read_records(records)
     if not known:
         return []
     total = sum(one.seen for one in known.values())
     usual = sum(one.seen * one.dropped for one in known.values()) / total
-    late = _late_losses(known)
+    lowest = _lowest_losses(known)
     ranked = []
     for number, one in known.items():
         share = (one.seen * one.dropped + PRIOR_STEPS * usual) / (one.seen + PRIOR_STEPS)
-        deviations, ratio = late[number]
+        deviations, ratio = lowest[number]
         excess = max(deviations, 0.0)
         badness = 1.0 - (1.0 - share) * (1.0 - excess / (excess + HALF_AT))
         name = (names or {}).get(number, "object")
@@ -89,27 +88,26 @@ def rank_suspicious(
     return sorted(ranked, key=lambda one: (-round(one[1], 9), one[0]))
 
 
-def _late_losses(records: Mapping[int, Record]) -> dict[int, tuple[float, float]]:
-    """For each label: deviations from the median log loss, and how many times the usual loss."""
-    by_epoch: dict[int, list[float]] = {}
-    for one in records.values():
-        for epoch, loss in one.loss.items():
-            by_epoch.setdefault(epoch, []).append(_log(loss))
-    middles = {epoch: median(values) for epoch, values in by_epoch.items()}
-    spreads = {
-        epoch: max(_DEVIATION * median(abs(v - middles[epoch]) for v in values), _LEAST_SPREAD)
-        for epoch, values in by_epoch.items()
-    }
-    found = {}
-    for number, one in records.items():
-        epochs = sorted(one.loss)[len(one.loss) // 2 :]
-        above = [_log(one.loss[epoch]) - middles[epoch] for epoch in epochs]
-        if not above:
-            found[number] = (0.0, 1.0)
-            continue
-        deviations = [gap / spreads[epoch] for gap, epoch in zip(above, epochs, strict=True)]
-        found[number] = (sum(deviations) / len(above), math.exp(sum(above) / len(above)))
+def _lowest_losses(records: Mapping[int, Record]) -> dict[int, tuple[float, float]]:
+    """For each label: deviations from the median log loss, and how many times the usual loss.
+
+    A label's loss is the mean of the third of its epochs in which it is lowest: a right label is
+    easy at least at times, when the drawn RoIs lie well, and a wrong one never is.
+    """
+    logs = {number: _log(_lowest_third(one)) for number, one in records.items() if one.loss}
+    if not logs:
+        return dict.fromkeys(records, (0.0, 1.0))
+    middle = median(logs.values())
+    spread = max(_DEVIATION * median(abs(value - middle) for value in logs.values()), _LEAST_SPREAD)
+    found = dict.fromkeys(records, (0.0, 1.0))
+    for number, value in logs.items():
+        found[number] = ((value - middle) / spread, math.exp(value - middle))
     return found
+
+
+def _lowest_third(record: Record) -> float:
+    losses = sorted(record.loss.values())
+    return fmean(losses[: math.ceil(len(losses) / 3)])
 
 
 def _log(loss: float) -> float:

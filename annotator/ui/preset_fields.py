@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ class PresetFields:
         self._facts = facts
         self._titles = numbers
         self._described: dict[str, dict[str, Any]] = {}
+        self._asking = threading.Lock()
         with gr.Row():
             self.model = gr.Dropdown(
                 list(networks), value=network, label="Network", elem_id=f"{prefix}-model"
@@ -55,11 +57,14 @@ class PresetFields:
 
     def ask(self, model: str, preset: str) -> list[Any]:
         """Ask the trainer for its presets, once; `inputs` in, updates of `outputs` out."""
-        if not self._described:
-            try:
-                self._described = trainer.presets(self._kind)
-            except AnnotatorError as error:
-                gr.Warning(str(error))
+        # It takes seconds, so a second page waits for the answer instead of asking again; and by
+        # the second answer somebody may have chosen.
+        with self._asking:
+            if not self._described:
+                try:
+                    self._described = trainer.presets(self._kind)
+                except AnnotatorError as error:
+                    gr.Warning(str(error))
         return self._choose_model(model, preset)
 
     def read(self, values: Sequence[Any]) -> dict[str, Any]:
@@ -74,8 +79,10 @@ class PresetFields:
     def _choose_model(self, model: str, preset: str) -> list[Any]:
         names = list(self._described.get(model, {})) or [DEFAULT_PRESET]
         fallback = DEFAULT_PRESET if DEFAULT_PRESET in names else names[0]
-        chosen = preset if preset in names else fallback
-        return [gr.Dropdown(names, value=chosen), *self._describe(model, chosen)]
+        if preset in names:
+            # No value: what was chosen since this was asked stays.
+            return [gr.Dropdown(names), *self._describe(model, preset)]
+        return [gr.Dropdown(names, value=fallback), *self._describe(model, fallback)]
 
     def _describe(self, model: str, preset: str) -> list[Any]:
         described = self._described.get(model, {}).get(preset)
