@@ -12,16 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from annotator import holdback, models, promotion
-from annotator import training_files as files
+from annotator import ancestry, holdback, models, promotion
 from annotator.store import Project, now
-from annotator.training_kinds import DETECTOR, KINDS
 from engine import photos
-from engine.errors import FormatError, OptionError, PhotoError
+from engine.errors import OptionError, PhotoError
 from engine.metrics.detection import DetectedPhoto, ScoredBox, TrueBox, coco_scores
 from engine.metrics.resampling import Interval, Measure, interval, paired_difference
 from engine.types import CURATED, Box, Image, LabeledImage
-from exports.coco import read_json
 
 
 class Detection(Protocol):
@@ -77,12 +74,19 @@ class Judgement:
     seconds: float
     at: str = field(default_factory=now)
     promoted: bool = False  # by the rule, right after it
+    unknown: list[str] = field(default_factory=list)  # models that may have learned from the photos
     refusal: str = ""  # why it is not in use though the rule would have it
 
     @property
     def weakness(self) -> str:
         """Why it says little; empty where it says enough."""
-        return holdback.weakness(self.photos)
+        reasons = [holdback.weakness(self.photos)]
+        if self.unknown:
+            reasons.append(
+                f"nobody knows here what {' and '.join(self.unknown)} learned from, which may be "
+                "these very photos"
+            )
+        return "; ".join(filter(None, reasons))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -130,13 +134,12 @@ def judge(
         chosen, present = promotion.current(view), promotion.current_here(project, view)
     others = [present] if present not in ("", candidate) else []
     files_of = {name: models.path_of(project, name) for name in (candidate, *others)}
-    jury, left_out = _jury(project, list(files_of))
-    if not jury:
-        raise OptionError(_nobody_judges(project, left_out))
-    found, problems = _detected(jury, files_of, load, on_progress)
-    if len(problems) == len(jury):
+    jury = _jury(project, list(files_of))
+    if not jury.photos:
+        raise OptionError(_nobody_judges(project, jury.left_out))
+    found, problems = _detected(jury.photos, files_of, load, on_progress)
+    if len(problems) == len(jury.photos):
         raise OptionError(f"none of the photos held back can be read: {problems[0]}")
-    judging, left_out = len(jury) - len(problems), left_out + len(problems)
     new, old = found[candidate], found.get(present, [])
     figures, present_figures = _figures(new), _figures(old)
     differences: dict[str, Figure] = {
@@ -145,7 +148,7 @@ def judge(
         if others and (interval := paired_difference(old, new, name)) is not None
     }
     is_better, reason = verdict(
-        figures, differences, present=present if others else "", photos=judging
+        figures, differences, present=present if others else "", photos=len(new)
     )
     if present == candidate:
         is_better, reason = False, f"{candidate} is in use already"
@@ -155,9 +158,9 @@ def judge(
         candidate=candidate,
         present=present if others else "",
         fingerprint=models.fingerprint(model.path),
-        photos=judging,
+        photos=len(new),
         objects=sum(len(photo.truth) for photo in new),
-        left_out=left_out,
+        left_out=jury.left_out + len(problems),
         figures=figures,
         present_figures=present_figures,
         differences=differences,
@@ -165,6 +168,7 @@ def judge(
         present_per_class=dict(coco_scores(old).per_class),
         is_better=is_better,
         reason=reason,
+        unknown=jury.unknown,
         seconds=time.monotonic() - begun,
     )
 
@@ -208,18 +212,26 @@ def _compared(
 # -- who judges ------------------------------------------------------------------------------------
 
 
-def _jury(project: Project, names: Sequence[str]) -> tuple[list[tuple[LabeledImage, Path]], int]:
-    """The photos that judge with their files, and how many were left out."""
+@dataclass(frozen=True)
+class _Jury:
+    photos: list[tuple[LabeledImage, Path]]  # with their files
+    left_out: int
+    unknown: list[str]  # models that may have learned from these photos, for all we know
+
+
+def _jury(project: Project, names: Sequence[str]) -> _Jury:
     with project.read() as view:
         judges = holdback.parts(view).judges
         places = {photo.id: project.photo_path(photo) for photo in view.photos()}
-    seen = set().union(*(learnt_from(project, name) for name in names))
-    jury = [
+    known = [ancestry.ancestry(project, name) for name in names]
+    seen = frozenset[int]().union(*(one.photos for one in known))
+    photos = [
         (image, places[image.id])
         for image in judges
         if image.id not in seen and places[image.id].is_file()
     ]
-    return jury, len(judges) - len(jury)
+    unknown = list(dict.fromkeys(name for one in known for name in one.unknown))
+    return _Jury(photos, len(judges) - len(photos), unknown)
 
 
 def _nobody_judges(project: Project, left_out: int) -> str:
@@ -240,36 +252,6 @@ def _nobody_judges(project: Project, left_out: int) -> str:
         f"no photo is held back: {share:.0%} of {len(parts.train)} photos are none; add photos, or "
         "hold back a larger share: annotator models judging --share 0.4"
     )
-
-
-def learnt_from(project: Project, name: str) -> set[int]:
-    """The ids of all photos that this model, or one that it began with, was trained on here."""
-    seen: set[int] = set()
-    pending, known = [name], set()
-    made_by = {
-        str(files.read_note(folder, files.REQUEST).get("name")): folder
-        for folder in files.numbered_folders(project).values()
-    }
-    while pending:
-        one = pending.pop()
-        folder = made_by.get(one)
-        if one in known or folder is None:
-            continue
-        known.add(one)
-        request = files.read_note(folder, files.REQUEST)
-        pending += [Path(weights).stem] if (weights := request.get("weights")) else []
-        if files.kind_of(request).name == DETECTOR:
-            seen |= _trained_ids(folder / KINDS[DETECTOR].data)
-    return seen
-
-
-def _trained_ids(data: Path) -> set[int]:
-    try:
-        images = read_json(data)["images"]
-        # What chose among its networks taught it, too. Once, those that judge stood there as well.
-        return {one["id"] for one in images if one["part"] in ("train", "validation")}
-    except (FormatError, KeyError, TypeError):
-        return set()  # the folder was tidied away: nobody knows any more
 
 
 # -- what they see ---------------------------------------------------------------------------------

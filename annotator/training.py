@@ -17,6 +17,7 @@ from typing import Any
 
 from annotator import background, models, processes, promotion, trainer
 from annotator import training_files as files
+from annotator.ancestry import FINGERPRINT, WEIGHTS_FINGERPRINT
 from annotator.store import Project, now
 from annotator.training_kinds import KINDS
 from annotator.training_log import TrainingLog
@@ -176,7 +177,11 @@ def _keep(project: Project, folder: Path, name: str) -> str:
         return f"there is no {files.MODEL} in {folder}"
     try:
         path = models.take_in(project, source, name)
-        files.write_note(folder, files.KEPT, {"model": path.name, "at": now()})
+        files.write_note(
+            folder,
+            files.KEPT,
+            {"model": path.name, "at": now(), FINGERPRINT: models.fingerprint(path)},
+        )
     except AnnotatorError as error:
         return str(error)
     return ""
@@ -226,6 +231,7 @@ def start(
             "flags": options.flags(),
             "truth": None if truth is None else str(truth.resolve()),
             "weights": begins_with,
+            WEIGHTS_FINGERPRINT: models.fingerprint(Path(begins_with)) if begins_with else None,
             "passed_on": list(passed_on),
             "photos": len(gathered.photos),
             "missing": list(gathered.missing),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from annotator import (
     promotion,
 )
 from annotator.accepting import Choice
+from annotator.ancestry import Ancestry, ancestry
 from annotator.assist import Assistant
 from annotator.judging import Figure, Judgement
 from annotator.promotion import HAND, RULE
@@ -284,7 +286,7 @@ def test_photos_that_a_detector_has_learned_from_do_not_judge_it(hens: Project) 
     trainings = Trainings(hens)
     wait_for_end(trainings, begin_detector(trainings, epochs=1, name="first"))
     train, held_back = sorted_photos(hens)
-    assert judging.learnt_from(hens, "first") == set(train)
+    assert ancestry(hens, "first") == Ancestry(frozenset(train), ())
     with hens.write() as transaction:
         holdback.set_share(transaction, 0.6)
     now_held_back = sorted_photos(hens, 0.6)[1]
@@ -297,4 +299,39 @@ def test_photos_that_a_detector_has_learned_from_do_not_judge_it(hens: Project) 
     # One that began with it has seen what it has seen.
     number = begin_detector(trainings, epochs=1, name="second", weights="first")
     wait_for_end(trainings, number)
-    assert judging.learnt_from(hens, "second") >= set(train)
+    assert ancestry(hens, "second").photos >= set(train)
+
+
+@pytest.mark.usefixtures("fake_trainer")
+def test_models_are_known_by_what_is_in_their_files_wherever_these_lie(
+    hens: Project, tmp_path: Path
+) -> None:
+    trainings, (train, _) = Trainings(hens), sorted_photos(hens)
+    made = wait_for_end(trainings, begin_detector(trainings, epochs=1, name="first"))
+    copy = tmp_path / "best.safetensors"
+    shutil.copyfile(made.folder / "model.safetensors", copy)
+    stranger = add_model(hens, "another project's", weight=7.0)
+    foreign = stranger.rename(tmp_path / "first.safetensors")  # no relation to ours
+    with hens.write() as transaction:
+        holdback.set_share(transaction, 0.6)  # so the next ones learn from fewer photos
+    fewer = sorted_photos(hens, 0.6)[0]
+    assert set(fewer) < set(train)
+    found = {}
+    for name, weights in (
+        ("of a run", made.folder / "model.safetensors"),
+        ("of a copy", copy),
+        ("of a stranger", foreign),
+    ):
+        number = begin_detector(trainings, epochs=1, name=name, weights=str(weights))
+        wait_for_end(trainings, number)
+        found[name] = ancestry(hens, name)
+    assert found["of a run"] == found["of a copy"] == Ancestry(frozenset(train), ())
+    assert found["of a stranger"] == Ancestry(frozenset(fewer), ("first",))
+    judged = judging.judge(hens, "of a stranger", load=seers(**{"of a stranger": Seer()}))
+    assert "nobody knows here what first learned from" in judged.weakness
+    copy.unlink()  # what it was is written down
+    assert ancestry(hens, "of a copy") == found["of a copy"]
+    (made.folder / "data.json").unlink()  # tidied away
+    assert ancestry(hens, "of a run") == Ancestry(
+        frozenset(fewer), ("1-maskrcnn/model.safetensors",)
+    )
