@@ -23,6 +23,7 @@ from torchvision.models.detection.faster_rcnn import (
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.ops import poolers
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from engine.detectors.options import (
@@ -38,13 +39,16 @@ GROUPS = 32  # of group normalisation at most
 CHANNELS_A_GROUP = 4  # at least: of one alone nothing but the shape would be left
 POOLED = 7  # cells a side of what the head sees of a region
 RESNET_STAGES = ("conv1", "layer1", "layer2", "layer3", "layer4")
+STRIDES = {"mobilenet": (32, 32)}  # of the pyramid's levels that regions are cut from
+RESNET_STRIDES = (4, 8, 16, 32)
 MOBILENET_LEVELS = 2  # its last two stages go into the pyramid
 PUBLISHED_EPS = 0.0  # of the frozen norms of torchvision's first COCO detectors
 
 
 def faster_rcnn(options: FasterRcnnOptions, num_classes: int) -> FasterRCNN:
     """Faster R-CNN for so many classes without the background, weights random."""
-    return _with_published_eps(FasterRCNN(**_parts(options, num_classes)), options)
+    network = FasterRCNN(**_parts(options, num_classes))
+    return _with_known_strides(_with_published_eps(network, options), options)
 
 
 def mask_rcnn(options: MaskRcnnOptions, num_classes: int) -> MaskRCNN:
@@ -57,7 +61,7 @@ def mask_rcnn(options: MaskRcnnOptions, num_classes: int) -> MaskRCNN:
         mask_head=head,
         mask_predictor=MaskRCNNPredictor(options.mask_width, options.mask_width, num_classes + 1),
     )
-    return _with_published_eps(network, options)
+    return _with_known_strides(_with_published_eps(network, options), options)
 
 
 def _parts(options: DetectorOptions, num_classes: int) -> dict[str, Any]:
@@ -105,6 +109,23 @@ def _anchors(options: DetectorOptions) -> AnchorGenerator:
     else:
         sizes = tuple((size,) for size in options.anchor_sizes)
     return AnchorGenerator(sizes, (options.anchor_ratios,) * len(sizes))
+
+
+def _with_known_strides(network: Any, options: DetectorOptions) -> Any:
+    """torchvision guesses them from the first photo it sees, once and for all.
+
+    A photo of 33 to 45 pixels' height is padded to 64, and then the guess is half of the truth.
+    """
+    strides = STRIDES.get(options.backbone, RESNET_STRIDES)
+    for pool in (network.roi_heads.box_roi_pool, network.roi_heads.mask_roi_pool):
+        if pool is not None:
+            pool.scales = [1.0 / stride for stride in strides]
+            pool.map_levels = poolers.initLevelMapper(
+                *(int(math.log2(stride)) for stride in (strides[0], strides[-1])),
+                canonical_scale=pool.canonical_scale,
+                canonical_level=pool.canonical_level,
+            )
+    return network
 
 
 # The backbone and its pyramid -------------------------------------------------------------------

@@ -202,6 +202,31 @@ def test_mobilenet_takes_any_number_of_anchors() -> None:
     assert set(found[0]) == {"boxes", "labels", "scores"}
 
 
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenet"])
+def test_regions_are_cut_at_the_strides_of_the_pyramid(backbone: str) -> None:
+    options = {**options_of("maskrcnn"), "backbone": backbone, "backbone_width": 64}
+    if backbone == "mobilenet":
+        options["anchor_sizes"] = [16, 32]
+    network: Any = build("maskrcnn", num_classes=2, **{**options, "max_size": 64}).eval()
+    for pool in (network.roi_heads.box_roi_pool, network.roi_heads.mask_roi_pool):
+        ours, pool.scales = (pool.scales, vars(pool.map_levels)), None
+        with torch.inference_mode():
+            maps = network.backbone(torch.rand(1, 3, 64, 64))
+            pool(maps, [torch.tensor([[0.0, 0.0, 9.0, 9.0]])], [(64, 64)])
+        assert ours == (pool.scales, vars(pool.map_levels))  # as torchvision guesses them
+
+
+def test_a_narrow_first_photo_changes_nothing_for_those_after_it() -> None:
+    network = small("maskrcnn", seed=3).eval()
+    photo, narrow = torch.rand(3, 64, 80), torch.rand(3, 36, 96)
+    with torch.inference_mode():
+        network([narrow])
+        (after,) = network([photo])
+        (alone,) = small("maskrcnn", seed=3).eval()([photo])
+    assert len(alone["boxes"])
+    assert all(torch.equal(after[name], alone[name]) for name in alone)
+
+
 def test_labels_run_from_one_to_the_number_of_classes() -> None:
     with torch.inference_mode():
         found = small("fasterrcnn").eval()([torch.rand(3, 48, 64)])[0]
