@@ -7,7 +7,9 @@ there. So a killed server, a killed trainer and a second window all see the same
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import time
 import unicodedata
 from collections.abc import Sequence
@@ -218,31 +220,52 @@ def start(
     begins_with = str(models.file_of(project, weights)) if weights else None
     with project.read() as view:
         gathered = gather(project, view, options)
-    with project.write() as transaction:  # nobody else takes the number or the name meanwhile
+    number, folder, name = _reserve(project, options.model, name)
+    try:
+        # Thousands of photos may have to be copied: nobody waits for it to save a decision.
+        gathered.write(folder / KINDS[options.what].data)
+        photos = files.photo_folder(project, folder, KINDS[options.what], gathered.photos)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    request = {
+        "number": number,
+        "what": options.what,
+        "name": name,
+        "options": asdict(options),
+        "flags": options.flags(),
+        "truth": None if truth is None else str(truth.resolve()),
+        "weights": begins_with,
+        WEIGHTS_FINGERPRINT: models.fingerprint(Path(begins_with)) if begins_with else None,
+        "passed_on": list(passed_on),
+        "photos": len(gathered.photos),
+        "missing": list(gathered.missing),
+        "classes": gathered.classes,
+        **gathered.facts,
+        "created_at": now(),
+    }
+    with project.write():  # whoever sees the request sees the trainer, too
+        files.write_note(folder, files.REQUEST, request)
+        (folder / files.RESERVED).unlink(missing_ok=True)
+        trainer.launch(folder, request, photos)
+    return number
+
+
+def _reserve(project: Project, model: str, name: str) -> tuple[int, Path, str]:
+    """Number, folder and name of a training that is being prepared, which nobody else takes."""
+    with project.write() as transaction:
         if name:
             name = _checked_name(project, transaction, name)
-        number, folder = files.new_folder(project, options.model)
-        gathered.write(folder / KINDS[options.what].data)
-        request = {
-            "number": number,
-            "what": options.what,
-            "name": name or _checked_name(project, transaction, f"{options.model}-{number}"),
-            "options": asdict(options),
-            "flags": options.flags(),
-            "truth": None if truth is None else str(truth.resolve()),
-            "weights": begins_with,
-            WEIGHTS_FINGERPRINT: models.fingerprint(Path(begins_with)) if begins_with else None,
-            "passed_on": list(passed_on),
-            "photos": len(gathered.photos),
-            "missing": list(gathered.missing),
-            "classes": gathered.classes,
-            **gathered.facts,
-            "created_at": now(),
-        }
-        photo_folder = files.photo_folder(project, folder, KINDS[options.what], gathered.photos)
-        files.write_note(folder, files.REQUEST, request)
-        trainer.launch(folder, request, photo_folder)
-    return number
+        number, folder = files.new_folder(project, model)
+        try:
+            name = name or _checked_name(project, transaction, f"{model}-{number}")
+        except OptionError:
+            folder.rmdir()
+            raise
+        process = os.getpid()
+        note = {"name": name, "process": process, "identity": processes.identity(process)}
+        files.write_note(folder, files.RESERVED, note)
+    return number, folder, name
 
 
 def _checked_name(project: Project, view: View, name: str) -> str:
@@ -261,6 +284,9 @@ def _names_taken(project: Project, view: View) -> set[str]:
     taken = {path.stem for path in models.paths(project)}
     for folder in files.numbered_folders(project).values():
         taken.add(str(files.read_note(folder, files.REQUEST).get("name")))
+    for note in files.reservations(project):
+        if processes.is_running(note["process"], note["identity"]):  # not one killed meanwhile
+            taken.add(note["name"])
     judged = (project.folder / models.MODELS).glob("*" + models.JUDGEMENT_ENDING)
     taken |= {folder.name.removesuffix(models.JUDGEMENT_ENDING) for folder in judged}
     return taken | {one.model for one in promotion.history(view)}
@@ -271,13 +297,18 @@ def resume(project: Project, number: int) -> None:
     folder = _folder(project, number)
     with project.read() as view:
         photos = view.photos()
+    _require_resumable(project, number)
+    request = files.read_note(folder, files.REQUEST)
+    photo_folder = files.photo_folder(project, folder, files.kind_of(request), photos)
     with project.write():  # two windows cannot start two trainers in one folder
-        training = Trainings(project).get(number)
-        if not training.is_resumable:
-            raise JobError(f"training {number} is {training.status}; there is nothing to resume")
-        request = files.read_note(folder, files.REQUEST)
-        photo_folder = files.photo_folder(project, folder, files.kind_of(request), photos)
+        _require_resumable(project, number)
         trainer.launch(folder, request, photo_folder)
+
+
+def _require_resumable(project: Project, number: int) -> None:
+    training = Trainings(project).get(number)
+    if not training.is_resumable:
+        raise JobError(f"training {number} is {training.status}; there is nothing to resume")
 
 
 def cancel(project: Project, number: int, *, patience: float = KILL_AFTER_SECONDS) -> None:

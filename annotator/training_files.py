@@ -1,10 +1,11 @@
 """The folder of one training: what was asked for, its photos and tags, and notes on its process.
 
 `<project>/training/<number>-<model>/` holds `request.json` (what was asked for; a folder without it
-was never finished), `tags.csv` or `data.json` and at need `photos/` for the trainer,
-`process.json`, `stop.json`, `exit.json` and `kept.json` (notes, each with one writer), `output.txt`
-(what the trainer printed), and what the trainer itself writes: `settings.json`, `log.jsonl`,
-`last.pt`, `model.safetensors`, of a detector `instances.json` and `samples/` as well.
+was never finished, and `reserved.json` tells who prepares it), `tags.csv` or `data.json` and at
+need `photos/` for the trainer, `process.json`, `stop.json`, `exit.json` and `kept.json` (notes,
+each with one writer), `output.txt` (what the trainer printed), and what the trainer itself writes:
+`settings.json`, `log.jsonl`, `last.pt`, `model.safetensors`, of a detector `instances.json` and
+`samples/` as well.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ REQUEST, PROCESS, STOP, EXIT, KEPT = (
     f"{name}.json" for name in ("request", "process", "stop", "exit", "kept")
 )
 SETTINGS, LOG, MODEL = "settings.json", "log.jsonl", "model.safetensors"
+RESERVED = "reserved.json"  # who prepares the folder, as long as it has no request
 OUTPUT, PHOTOS, SAMPLES = "output.txt", "photos", "samples"
 
 _NUMBERED = re.compile(r"([1-9]\d*)-.+")
@@ -52,6 +54,16 @@ def new_folder(project: Project, model: str) -> tuple[int, Path]:
     except OSError as error:
         raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
     return number, folder
+
+
+def reservations(project: Project) -> list[dict[str, Any]]:
+    """What is noted in the folders of trainings that are being prepared, or never were to the end.
+
+    Each with ``name``, ``process`` and ``identity``.
+    """
+    places = sorted((project.folder / TRAINING).glob(f"*/{RESERVED}"))
+    notes = [read_note(place.parent, RESERVED) for place in places]
+    return [one for one in notes if {"name", "process", "identity"} <= one.keys()]
 
 
 def _number(path: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,58 @@ def test_a_name_belongs_to_one_training_though_its_model_was_deleted(
     assert models.paths(trainings.project) == []  # what a person deleted does not come back
     with pytest.raises(OptionError, match="is, or was, called 'birds'"):
         begin(trainings, name="birds")
+
+
+@pytest.mark.parametrize("what", ["start", "resume"])
+def test_who_reviews_does_not_wait_while_photos_are_copied_for_a_trainer(
+    trainings: Trainings, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    project, copy, saved = trainings.project, files.photo_folder, []
+    if what == "resume":
+        number = begin(trainings, "--fail-at", "2")
+        wait_for_end(trainings, number)
+
+    def save() -> None:
+        with project.write() as transaction:
+            transaction.set_setting("a", "decision")
+            saved.append(transaction.setting("a"))
+
+    def copied(*arguments: Any) -> Path:
+        reviewer = threading.Thread(target=save, daemon=True)
+        reviewer.start()
+        reviewer.join(10)
+        if what == "start":
+            with pytest.raises(OptionError, match="is, or was, called 'birds'"):
+                begin(trainings, name="birds")  # somebody else, at the same moment
+        return copy(*arguments)
+
+    monkeypatch.setattr(files, "photo_folder", copied)
+    if what == "start":
+        number = begin(trainings, name="birds")
+        assert files.reservations(project) == []
+    else:
+        training.resume(project, number)
+    assert saved == ["decision"]
+    wait_for_end(trainings, number)
+
+
+def test_what_cannot_be_prepared_leaves_no_folder_and_no_name_taken(
+    trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> Path:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "photo_folder", fail)
+        with pytest.raises(StoreError, match="the disk is full"):
+            begin(trainings, name="birds")
+    place = trainings.project.folder / "training"
+    assert list(place.iterdir()) == []
+    (place / "1-cam").mkdir()  # of somebody who was killed in the middle of it
+    dead = {"name": "birds", "process": 2**22 + 1, "identity": "nobody"}
+    files.write_note(place / "1-cam", files.RESERVED, dead)
+    found = wait_for_end(trainings, begin(trainings, name="birds", epochs=1))
+    assert (found.number, found.name, found.status) == (2, "birds", training.DONE)
 
 
 # -- failures --------------------------------------------------------------------------------------
