@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -30,6 +31,8 @@ from engine.errors import JobError
 FORGOTTEN_SECONDS = 15.0  # without a question; a page asks every second
 LONGEST_SECONDS = 600.0
 LOOK_SECONDS = 0.2
+PREFIX = "estimate-"  # of the folders in the project's cache
+ASKER = "asker.json"  # the process that asks, and removes the folder unless it is killed
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,11 @@ def ask(
     begins_with = str(models.file_of(project, weights)) if weights else None
     with project.read() as view:
         gathered = gather(project, view, options)
-    folder = Path(tempfile.mkdtemp(prefix="estimate-", dir=project.cache))
+    _sweep(project)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=project.cache))
     with contextlib.ExitStack() as undone:
         undone.callback(shutil.rmtree, folder, ignore_errors=True)
+        _note(folder, ASKER, os.getpid())
         kind = KINDS[options.what]
         gathered.write(folder / kind.data)
         request = {
@@ -75,6 +80,22 @@ def ask(
         asked = AskedEstimate(folder, trainer.command(folder, request, photos, out=folder / "run"))
         undone.pop_all()  # it removes its folder itself
     return asked
+
+
+def _sweep(project: Project) -> None:
+    """End and remove what was left by apps that were killed while they asked."""
+    for folder in project.cache.glob(PREFIX + "*"):
+        asker, timed = (files.read_note(folder, name) for name in (ASKER, files.PROCESS))
+        if asker and not processes.is_running(asker["process"], asker["identity"]):
+            if timed:
+                processes.kill_session(timed["process"], timed["identity"])
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _note(folder: Path, name: str, process: int) -> str | None:
+    known = processes.identity(process)
+    files.write_note(folder, name, {"process": process, "identity": known})
+    return known
 
 
 class AskedEstimate:
@@ -96,7 +117,7 @@ class AskedEstimate:
                 )
         except OSError as error:
             raise JobError(f"the trainer cannot start: {error}") from error
-        self._identity = processes.identity(self._process.pid)
+        self._identity = _note(folder, files.PROCESS, self._process.pid)
         self._answer: Estimate | JobError | None = None
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()

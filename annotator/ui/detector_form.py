@@ -31,9 +31,10 @@ DROP = ["as the preset says", "yes", "no"]
 
 @dataclass
 class _Timed:
-    """An estimate, and what it is of."""
+    """An estimate, and what it is of: settings, and the state of the project when it was begun."""
 
     of: tuple[Any, ...]
+    state: tuple[int, ...]
     asked: AskedEstimate | None
     answer: Estimate | str | None = None  # what was found, or why nothing was
 
@@ -193,12 +194,13 @@ class DetectorForm:
             options, weights, _ = self._read(values)
         except AnnotatorError:
             return "", False  # the start says what is wrong
-        key, of = str(project.folder), (options, weights, _state(project))
+        key, of, state = str(project.folder), (options, weights), _state(project)
         with self._guard:
             timed = self._timed.get(key)
-            if timed is None or timed.of != of:
+            # What is under way is not begun again at each decision that is made meanwhile.
+            if timed is None or timed.of != of or (timed.asked is None and timed.state != state):
                 self._end(key)
-                timed = self._timed[key] = _asked(project, of)
+                timed = self._timed[key] = _asked(project, of, state)
             if timed.asked is not None:
                 _listen(timed)
             is_pending = timed.asked is not None
@@ -224,12 +226,12 @@ def _state(project: Project) -> tuple[int, ...]:
         return tuple(view.status_counts().values())
 
 
-def _asked(project: Project, of: tuple[Any, ...]) -> _Timed:
-    options, weights, _ = of
+def _asked(project: Project, of: tuple[Any, ...], state: tuple[int, ...]) -> _Timed:
+    options, weights = of
     try:
-        return _Timed(of, estimates.ask(project, options, weights=weights))
+        return _Timed(of, state, estimates.ask(project, options, weights=weights))
     except AnnotatorError as error:
-        return _Timed(of, None, str(error))
+        return _Timed(of, state, None, str(error))
 
 
 def _listen(timed: _Timed) -> None:

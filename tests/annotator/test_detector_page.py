@@ -304,12 +304,22 @@ def test_the_form_asks_for_the_time_once_and_anew_when_a_setting_changes(
     text, is_pending = form.look_at_estimate(hens, values)
     assert is_pending
     assert "Timing a few steps" in text
+    under_way = form._timed[str(hens.folder)]
+    put(hens, sorted_photos(hens)[0][0])  # somebody goes on reviewing
+    form.look_at_estimate(hens, values)
+    assert form._timed[str(hens.folder)] is under_way
     deadline = time.monotonic() + 60
     while is_pending:
         assert time.monotonic() < deadline
         time.sleep(0.05)
         text, is_pending = form.look_at_estimate(hens, values)
     assert "about 12 min</strong>: 30 steps" in text
+    text, is_pending = form.look_at_estimate(hens, values)
+    assert is_pending  # of the objects that there are by now
+    while is_pending:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        text, is_pending = form.look_at_estimate(hens, values)
     monkeypatch.setenv(trainer.DETECTOR_TRAINER, "no-such-program-anywhere")
     assert form.look_at_estimate(hens, values) == (text, False)  # nobody is asked again
     values[2] = "4"

@@ -188,6 +188,40 @@ def test_an_estimate_ends_when_it_is_cancelled_and_when_nobody_asks_any_more(
     assert list((hens.project.folder / ".cache").glob("estimate-*")) == []
 
 
+def test_what_a_killed_app_left_of_an_estimate_is_ended_and_swept_away(hens: Trainings) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from annotator import estimates; from annotator.store import Project\n"
+        "from annotator.training_options import DetectorTrainingOptions\n"
+        "project = Project.open(Path(sys.argv[1]))\n"
+        "options = DetectorTrainingOptions(epochs=1)\n"
+        "estimates.ask(project, options, passed_on=['--pace', '600']); print('asked')\n"
+        "sys.stdout.flush(); sys.stdin.read()\n"
+    )
+    app = subprocess.Popen(
+        [sys.executable, "-c", script, str(hens.project.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert app.stdout is not None
+    assert app.stdout.readline() == b"asked\n"
+    app.kill()
+    app.communicate()
+    (left,) = hens.project.cache.glob("estimate-*")
+    trainer_of_it = process_of(left)
+    assert processes.is_running(*trainer_of_it)
+    with estimates.ask(hens.project, DetectorTrainingOptions(epochs=1)) as asked:
+        assert not left.exists()
+        assert len(list(hens.project.cache.glob("estimate-*"))) == 1  # our own
+        estimates._sweep(hens.project)
+        assert len(list(hens.project.cache.glob("estimate-*"))) == 1
+        asked.cancel()
+    deadline = time.monotonic() + 30
+    while processes.is_running(*trainer_of_it):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.2, "1 s"), (89.4, "89 s"), (90, "2 min"), (5300, "88 min"), (5400, "1 h 30 min")],
