@@ -41,10 +41,14 @@ def run_train(arguments: argparse.Namespace) -> bool:
         found = _follow(project, number, arguments)
         if found.status == training.FAILED:
             raise JobError(f"training {number} failed: {found.message}")
-        _tell(arguments, found)
-        if found.status == training.DONE and found.what == DETECTOR and not found.message:
-            return promotion_commands.judge_after_training(project, found, arguments)
-    return found.status == training.DONE
+        if found.status != training.DONE or found.what != DETECTOR or found.message:
+            _tell(arguments, found)
+            return found.status == training.DONE
+        if not arguments.json:
+            _tell(arguments, found)  # judging takes a while
+        value, lines = promotion_commands.judge_after_training(project, found, arguments)
+    answer(arguments, {**found.as_dict(), **value}, "\n".join(lines))
+    return True
 
 
 def _begin(project: Project, arguments: argparse.Namespace) -> int:

@@ -35,19 +35,27 @@ def run(arguments: argparse.Namespace) -> bool:
         return actions[arguments.action](project, arguments)
 
 
-def judge_after_training(project: Project, found: Training, arguments: argparse.Namespace) -> bool:
-    """What follows a detector's training that was watched to its end; False if it cannot be."""
+def judge_after_training(
+    project: Project, found: Training, arguments: argparse.Namespace
+) -> tuple[dict[str, Any], list[str]]:
+    """What follows a detector's training that was watched to its end, as JSON and in words."""
     arguments.by_rule, arguments.as_chosen = False, True
-    arguments.name, arguments.device = found.name, "auto"
+    arguments.device = "auto"
     try:
-        return _judge(project, arguments)
+        judged = _judged(project, found.name, arguments)
     except AnnotatorError as error:
-        answer(arguments, {"judgement": None, "reason": str(error)}, f"not judged: {error}")
-        return True
+        return {"judgement": None, "not_judged": str(error)}, [f"not judged: {error}"]
+    return {"judgement": judged.as_dict()}, _what_follows(judged)
 
 
 def _judge(project: Project, arguments: argparse.Namespace) -> bool:
-    name = _name(arguments)
+    judged = _judged(project, _name(arguments), arguments)
+    answer(arguments, judged.as_dict(), "\n".join(_what_follows(judged)))
+    return True
+
+
+def _judged(project: Project, name: str, arguments: argparse.Namespace) -> Judgement:
+    """Judge the detector, use it if the rule says so, and keep what came out."""
     judgements.claim(project, name)
     with progress_bar(quiet=arguments.quiet or arguments.json) as progress:
         task = progress.add_task(f"judging {name}", total=None)
@@ -68,13 +76,16 @@ def _judge(project: Project, arguments: argparse.Namespace) -> bool:
             judgements.note_problem(project, name, str(error))
             raise
     judgements.keep(project, judged)  # the last thing: whoever sees it sees all that followed
-    lines = judgement_lines(judged)
+    return judged
+
+
+def _what_follows(judged: Judgement) -> list[str]:
+    name = judged.candidate
     if judged.promoted:
-        lines.append(f"{name} is in use from now on; take it back with: annotator models back")
+        end = f"{name} is in use from now on; take it back with: annotator models back"
     else:
-        lines.append(f"use it with: annotator models promote {name} --project DIR")
-    answer(arguments, judged.as_dict(), "\n".join(lines))
-    return True
+        end = f"use it with: annotator models promote {name} --project DIR"
+    return [*judgement_lines(judged), end]
 
 
 def _by_rule(project: Project, judged: Judgement, *, unless_by_hand: bool) -> Judgement:

@@ -105,7 +105,7 @@ def test_what_a_person_accepts_comes_back_as_proposals_on_the_rest(
     assert before["proposed"] >= REST // 2  # it has learned where squares and discs are
     with_one = photo_with_a_proposal(shapes.folder)
     again = Screen(context, f"{shapes.url}?project={shapes.key}&photo={with_one}")
-    assert again.instances[0]["source"]["pipeline"] == "detector"
+    assert "detector" in again.instances[0]["source"]
     again.press("a")
     assert statuses(shapes.folder)["accepted"] == DRAFTED + 1
     assert screen.errors == again.errors == []
