@@ -7,6 +7,7 @@ there. So a killed server, a killed trainer and a second window all see the same
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -221,13 +222,12 @@ def start(
     with project.read() as view:
         gathered = gather(project, view, options)
     number, folder, name = _reserve(project, options.model, name)
-    try:
+    with contextlib.ExitStack() as undone:
+        undone.callback(shutil.rmtree, folder, ignore_errors=True)
         # Thousands of photos may have to be copied: nobody waits for it to save a decision.
         gathered.write(folder / KINDS[options.what].data)
         photos = files.photo_folder(project, folder, KINDS[options.what], gathered.photos)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        undone.pop_all()
     request = {
         "number": number,
         "what": options.what,
