@@ -10,6 +10,7 @@ Exit codes: 0 done, 1 failed, 2 wrong flags, 3 stopped by SIGTERM or SIGINT.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -21,7 +22,6 @@ import torch
 
 from engine.detectors import kind_of
 from engine.detectors.saved import DetectorCard, save_detector
-from engine.errors import AnnotatorError
 from engine.options import as_dict
 from training.batches import Plan
 from training.detection_set import DetectionSet, detection_batches, read_detection_set
@@ -29,13 +29,13 @@ from training.detector_beginnings import make_training
 from training.detector_settings import DetectorSettings, detector_presets_as_json, parse
 from training.detector_steps import DetectorTraining
 from training.detector_validation import detected, detection_metrics, write_samples
-from training.endings import EndingTold, stop_signals
+from training.entry import carry_out, exit_code, stop_here
 from training.estimate import estimate
 from training.log import Event, RunLog
 from training.loop import Hooks, Stopped, run
-from training.processes import ProcessGroup, joined
+from training.processes import ProcessGroup
 from training.reading import discard_pixels
-from training.run_folder import LOG, MODEL, STOPPED, claim, fingerprint
+from training.run_folder import MODEL, fingerprint
 from training.state import NAME as STATE
 from training.state import Kept, Progress, load_state, save_state
 
@@ -48,15 +48,7 @@ def train(settings: DetectorSettings, *, on_event: Callable[[Event], None] | Non
     NonFiniteLoss and Stopped (both JobErrors) where the training ended early; all but Stopped are
     logged as "failed".
     """
-    if settings.machine.threads:
-        torch.set_num_threads(settings.machine.threads)
-    with stop_signals() as stop_asked, joined(settings.machine.device) as group:
-        claim(settings.out, settings.as_dict(), resume=settings.resume, group=group)
-        log = RunLog(settings.out / LOG if group.leads else None, on_event)
-        progress = Progress()
-        with EndingTold(log, progress):
-            _train(settings, group, log, progress, stop_asked)
-    return settings.out / MODEL
+    return carry_out(settings, functools.partial(_train, settings), on_event=on_event)
 
 
 def _train(
@@ -67,7 +59,7 @@ def _train(
     stop_asked: Callable[[], bool],
 ) -> None:
     machine = settings.machine
-    data = read_detection_set(settings, group, lambda: _check(stop_asked))
+    data = read_detection_set(settings, group, lambda: stop_here(stop_asked))
     plan = Plan.fitting(
         len(data.training),
         batch=settings.recipe.batch,
@@ -210,7 +202,7 @@ def _judge(
             looked_at,
             min_size=training.min_size,
             device=training.group.device,
-            check=lambda: _check(training.stop_asked, alone=training.group.count == 1),
+            check=lambda: stop_here(training.stop_asked, alone=training.group.count == 1),
         )
         masks = kind_of(settings.model).has_masks
         metrics = detection_metrics(photos, masks=masks)
@@ -269,11 +261,6 @@ def _keep(
     save_detector(settings.out / MODEL, training.network, card)
 
 
-def _check(stop_asked: Callable[[], bool], *, alone: bool = True) -> None:
-    if alone and stop_asked():
-        raise Stopped("the training was asked to stop between two steps")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -281,19 +268,15 @@ def main(arguments: list[str] | None = None) -> int:
         told = json.dumps(detector_presets_as_json(), ensure_ascii=False, indent=2)
         sys.stdout.write(told + "\n")
         return 0
-    try:
-        settings, only_estimate = parse(given)
-        if only_estimate:
-            sys.stdout.write(json.dumps(estimate(settings)) + "\n")
-        else:
-            train(settings)
-    except Stopped as error:
-        sys.stderr.write(f"{error}; go on with --resume\n")
-        return STOPPED
-    except AnnotatorError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return exit_code(lambda: _answer(given))
+
+
+def _answer(arguments: list[str]) -> None:
+    settings, only_estimate = parse(arguments)
+    if only_estimate:
+        sys.stdout.write(json.dumps(estimate(settings)) + "\n")
+    else:
+        train(settings)
 
 
 if __name__ == "__main__":

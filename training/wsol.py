@@ -16,22 +16,20 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from engine.errors import AnnotatorError
 from engine.localizers.saved import LocalizerCard, save_localizer
 from engine.options import as_dict
 from training.batches import Plan, batches
 from training.beginnings import make_network
-from training.endings import EndingTold, stop_signals
+from training.entry import carry_out, exit_code, stop_here
 from training.localizer_steps import LocalizerTraining
 from training.log import Event, RunLog
-from training.loop import Hooks, Stopped, run
+from training.loop import Hooks, run
 from training.optimiser import make_optimiser
-from training.processes import ProcessGroup, joined
+from training.processes import ProcessGroup
 from training.reading import ReadData, discard_pixels, read_data
-from training.run_folder import LOG, MODEL, STOPPED, claim, fingerprint
+from training.run_folder import MODEL, fingerprint
 from training.settings import Settings, parse, presets_as_json
 from training.state import NAME as STATE
 from training.state import Kept, Progress, load_state, save_state
@@ -46,15 +44,7 @@ def train(settings: Settings, *, on_event: Callable[[Event], None] | None = None
     NonFiniteLoss and Stopped (both JobErrors) where the training ended early; all but Stopped are
     logged as "failed".
     """
-    if settings.machine.threads:
-        torch.set_num_threads(settings.machine.threads)
-    with stop_signals() as stop_asked, joined(settings.machine.device) as group:
-        claim(settings.out, settings.as_dict(), resume=settings.resume, group=group)
-        log = RunLog(settings.out / LOG if group.leads else None, on_event)
-        progress = Progress()
-        with EndingTold(log, progress):
-            _train(settings, group, log, progress, stop_asked)
-    return settings.out / MODEL
+    return carry_out(settings, functools.partial(_train, settings), on_event=on_event)
 
 
 def _train(
@@ -65,7 +55,7 @@ def _train(
     stop_asked: Callable[[], bool],
 ) -> None:
     machine = settings.machine
-    data = read_data(settings, group, lambda: _check(stop_asked))
+    data = read_data(settings, group, lambda: stop_here(stop_asked))
     training = _training(settings, data, group, stop_asked)
     mark = _fingerprint(settings, data)
     kept: dict[str, Kept] = {"network": training.network, "optimiser": training.optimiser}
@@ -201,7 +191,7 @@ def _close_epoch(
                 box_rule=BoxRule(recipe.protocol, recipe.box_threshold),
                 batch=min(recipe.forward_batch or recipe.batch, 64),
                 device=training.group.device,
-                check=lambda: _check(training.stop_asked, alone=training.group.count == 1),
+                check=lambda: stop_here(training.stop_asked, alone=training.group.count == 1),
             )
             fields = {"epoch": epoch, "metrics": progress.metrics}
             log.write("validation", step=progress.step, **fields)
@@ -246,26 +236,13 @@ def _keep(
     save_localizer(settings.out / MODEL, network, card)
 
 
-def _check(stop_asked: Callable[[], bool], *, alone: bool = True) -> None:
-    if alone and stop_asked():
-        raise Stopped("the training was asked to stop between two steps")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     if "--describe" in given:
         sys.stdout.write(json.dumps(presets_as_json(), ensure_ascii=False, indent=2) + "\n")
         return 0
-    try:
-        train(parse(given))
-    except Stopped as error:
-        sys.stderr.write(f"{error}; go on with --resume\n")
-        return STOPPED
-    except AnnotatorError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return exit_code(lambda: train(parse(given)))
 
 
 if __name__ == "__main__":
