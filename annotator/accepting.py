@@ -262,10 +262,25 @@ def _undone(view: View, batch: str) -> list[Planned]:
     for event in events:
         undoable, _ = history(steps[event.image_id])
         changes = [Change.from_dict(change) for change in event.changes]
-        untouched = [one for one in changes if one.id and present.get(one.id) == one.after]
+        # Who looked again and accepted it by hand left the same row, and stands behind it.
+        touched = _touched_by(view, [number for number in undoable if number > event.id])
+        untouched = [
+            one
+            for one in changes
+            if one.id and one.id not in touched and present.get(one.id) == one.after
+        ]
         if event.id not in undoable or not untouched:
             continue  # undone already, or every object was touched
         is_last = undoable[-1] == event.id and len(untouched) == len(changes)
         kind, target = (UNDO, event.id) if is_last else (TAKE_BACK, None)
         planned.append(Planned(kind, event.image_id, inverse(untouched), target=target))
     return planned
+
+
+def _touched_by(view: View, events: Sequence[int]) -> set[int]:
+    """The instances that these events changed."""
+    if not events:
+        return set()
+    table = schema.journal
+    rows = view.connection.execute(select(table.c.changes).where(table.c.id.in_(events))).scalars()
+    return {change["id"] for changes in rows for change in changes if change["table"] == "instance"}

@@ -320,6 +320,18 @@ def test_taking_back_leaves_what_a_person_did_since(
     proposed.check_journal()
 
 
+def test_taking_back_leaves_what_a_person_accepted_by_hand_since(
+    proposed: Project, session: ReviewSession
+) -> None:
+    (first,) = propose(proposed, 4, [proposal((1, 1, 30, 30), score=0.9)])
+    accepting.accept_above(proposed, Choice(0.5), actor="tester")
+    session.set_status(Context(4, "tester"), first, Status.PROPOSED)
+    session.set_status(Context(4, "tester"), first, Status.ACCEPTED)  # the row is as it was
+    accepting.take_back(proposed, actor="tester")
+    assert statuses(proposed)[first] == "accepted"
+    assert sorted(statuses(proposed).values()).count("accepted") == 1
+
+
 def test_what_changed_since_the_preview_is_not_accepted(
     proposed: Project, session: ReviewSession
 ) -> None:
