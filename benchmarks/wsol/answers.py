@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.wsol.photo_sets import TruePhoto
-from engine.localizers.predictor import prepared
 from engine.localizers.saved import load_localizer
+from engine.localizers.views import normalised, resized
 from engine.localizers.vit import self_attention_map
 
 BATCH = 64
@@ -46,7 +46,8 @@ def answers_of(checkpoint: Path, photos: Sequence[TruePhoto]) -> Answers:
     scores, maps, attention = [], [], []
     for start in range(0, len(photos), BATCH):
         some = photos[start : start + BATCH]
-        images = torch.stack([prepared(photo.image, card.image_size) for photo in some])
+        squares = np.stack([resized(photo.image, card.image_size) for photo in some])
+        images = normalised(torch.from_numpy(squares))
         output = network(images, return_attentions=True)
         scores.append(output.logits.numpy())
         if output.coarse_map is not None:

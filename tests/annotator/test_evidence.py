@@ -94,11 +94,19 @@ def test_a_photo_with_a_problem_keeps_the_evidence_of_its_proposals(project: Pro
     assert read(project).candidates == seen.candidates
 
 
-def test_evidence_and_proposals_are_one_transaction(project: Project) -> None:
-    okapi = replace(proposal((1, 1, 9, 9)), category="okapi")
-    with pytest.raises(StoreError, match="okapi"):
-        record(project, begin(project), okapi, seen=Evidence(np.ones((2, 2), np.float32)))
+def test_evidence_and_proposals_are_one_transaction(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    run_id = begin(project)
+    monkeypatch.setattr(evidence, "replace", refuse)
+    with pytest.raises(StoreError, match="full"):
+        record(project, run_id, proposal((1, 1, 9, 9)), seen=Evidence())
     assert rows(project) == 0
+    with project.read() as view:
+        assert view.instances(1) == []
 
 
 def test_the_journal_does_not_carry_the_evidence(project: Project) -> None:

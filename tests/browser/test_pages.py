@@ -101,7 +101,8 @@ def test_what_folder_and_tags_hold_is_told_while_they_are_typed(
     page = visit.go()
     check = page.locator("#new-check")
     type_into(page, "new-folder", str(folder))
-    expect(check).to_contain_text("3 photos, 0 tagged")
+    # Every folder on the way is looked into as it is typed.
+    expect(check).to_contain_text("3 photos, 0 tagged", timeout=PATIENCE)
     type_into(page, "new-tags", str(tags)[:-1])
     expect(check).to_contain_text(str(tags)[:-1])  # there is no such file yet
     page.locator("#new-tags").get_by_role("textbox").press_sequentially(str(tags)[-1])
