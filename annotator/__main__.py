@@ -23,6 +23,7 @@ from annotator import (
     quality_commands,
 )
 from annotator.exporting import STATUS_CHOICES
+from annotator.labelstudio import dispatch
 from annotator.labelstudio import flags as labelstudio
 from engine import pipelines
 from engine.errors import AnnotatorError
@@ -67,7 +68,7 @@ _ELSEWHERE = {
     "accept": quality_commands,
     "export": exchange_commands,
     "import": exchange_commands,
-    "labelstudio": labelstudio,
+    "labelstudio": dispatch,
 }
 
 

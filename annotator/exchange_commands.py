@@ -15,7 +15,7 @@ from typing import Any
 from annotator import exporting, importing, intake
 from annotator.answers import answer, first, opened, progress_bar, steps_bar
 from annotator.commands import actor
-from annotator.labelstudio import flags
+from annotator.labelstudio import dispatch, flags
 from engine.errors import FormatError, OptionError
 from engine.options import add_arguments, flag_of
 from exports.choices import Choices
@@ -106,7 +106,7 @@ def run_export(arguments: argparse.Namespace) -> bool:
     )
     options = _format_options(arguments, _WRITING)
     if arguments.url is not None and not arguments.dry_run:
-        return flags.push_from_export(arguments, choices)
+        return dispatch.push_from_export(arguments, choices)
     with opened(arguments.project) as project:
         planned = exporting.plan(project, arguments.format, choices=choices, options=options)
     if arguments.dry_run:

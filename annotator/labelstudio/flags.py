@@ -1,4 +1,4 @@
-"""The flags of `annotator labelstudio`, and the way to what it does: nothing slow is imported.
+"""The flags of `annotator labelstudio`.
 
 `annotator export DIR labelstudio --url …` shares those that are about the server.
 """
@@ -10,7 +10,6 @@ from pathlib import Path
 
 from annotator.exporting import STATUS_CHOICES
 from engine.options import ArgumentSink, add_arguments
-from exports.choices import Choices
 from exports.label_studio import LabelStudioOptions
 
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"
@@ -77,19 +76,3 @@ def add_server_arguments(parser: ArgumentSink) -> None:
         help="LOCAL_FILES_DOCUMENT_ROOT of the server",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-
-
-def push_from_export(arguments: argparse.Namespace, choices: Choices) -> bool:
-    """`annotator export DIR labelstudio --url …`."""
-    from annotator.labelstudio import commands  # as below
-
-    return commands.run_push(arguments, choices)
-
-
-def run_labelstudio(arguments: argparse.Namespace) -> bool:
-    """`annotator labelstudio`."""
-    # httpx and what is around it take a while, and the other commands should not wait for it.
-    from annotator.labelstudio import commands
-
-    act = {"push": commands.run_push, "pull": commands.run_pull, "file": commands.run_file}
-    return act[arguments.action](arguments)
