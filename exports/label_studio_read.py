@@ -32,6 +32,7 @@ from exports.runs import box_of_rle, union_of_rles
 _KINDS = (RECTANGLE, BRUSH, POLYGON, BITMASK)
 _OUR_ID = re.compile(rf"([1-9]\d{{0,17}})(?:{BOX_ENDING})?", re.ASCII)
 _FARTHEST = 1000.0  # percent; a polygon further out is a slip, and would take long to draw
+_LARGEST = 1e100  # no number of a region comes near
 _PNG_START = "data:image/png;base64,"
 
 
@@ -232,10 +233,13 @@ def _bitmask(value: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
             if picture.size != (size[1], size[0]):
                 raise FormatError(f"its mask is of {picture.size} pixels, the photo is not")
             alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+    except Pillow.DecompressionBombError as error:
+        raise FormatError("its mask is larger than any photo") from error
     except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise FormatError(f"its mask is no PNG ({error})") from error
     return alpha >= SOLID
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    # JSON holds whole numbers of any length; math.isfinite raises for those that no float holds.
+    return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST
