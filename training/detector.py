@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -29,7 +28,7 @@ from training.detector_beginnings import make_training
 from training.detector_settings import DetectorSettings, detector_presets_as_json, parse
 from training.detector_steps import DetectorTraining
 from training.detector_validation import detected, detection_metrics, write_samples
-from training.entry import carry_out, exit_code, stop_here
+from training.entry import answer, carry_out, exit_code, stop_here
 from training.estimate import estimate
 from training.log import Event, RunLog
 from training.loop import Hooks, Stopped, run
@@ -265,8 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     if "--describe" in given:
-        told = json.dumps(detector_presets_as_json(), ensure_ascii=False, indent=2)
-        sys.stdout.write(told + "\n")
+        answer(detector_presets_as_json(), indent=2)
         return 0
     return exit_code(lambda: _answer(given))
 
@@ -274,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _answer(arguments: list[str]) -> None:
     settings, only_estimate = parse(arguments)
     if only_estimate:
-        sys.stdout.write(json.dumps(estimate(settings)) + "\n")
+        answer(estimate(settings))
     else:
         train(settings)
 

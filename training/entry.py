@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from engine.errors import AnnotatorError
 from training.endings import EndingTold, stop_signals
 from training.log import Event, RunLog
 from training.loop import Stopped
-from training.processes import ProcessGroup, joined
+from training.processes import ProcessGroup, is_first, joined
 from training.run_folder import LOG, MODEL, STOPPED, claim
 from training.settings import Machine
 from training.state import Progress
@@ -61,6 +62,12 @@ def stop_here(stop_asked: StopAsked, *, alone: bool = True) -> None:
     """Stopped if that was asked for; between steps only one process ``alone`` may just go."""
     if alone and stop_asked():
         raise Stopped("the training was asked to stop between two steps")
+
+
+def answer(value: object, *, indent: int | None = None) -> None:
+    """Write the value as JSON on stdout, once however many processes torchrun started."""
+    if is_first():
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
 
 
 def exit_code(work: Callable[[], object]) -> int:

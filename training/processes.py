@@ -74,6 +74,11 @@ class ProcessGroup:
             gradient.copy_(part.view_as(gradient))
 
 
+def is_first() -> bool:
+    """Whether this process is the one that speaks, before any of them have joined."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[ProcessGroup]:
     """Join the others if torchrun started us; ``device`` is "auto", "cpu", "cuda" or "cuda:1"."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from engine.localizers.saved import LocalizerCard, save_localizer
 from engine.options import as_dict
 from training.batches import Plan, batches
 from training.beginnings import make_network
-from training.entry import carry_out, exit_code, stop_here
+from training.entry import answer, carry_out, exit_code, stop_here
 from training.localizer_steps import LocalizerTraining
 from training.log import Event, RunLog
 from training.loop import Hooks, run
@@ -240,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     if "--describe" in given:
-        sys.stdout.write(json.dumps(presets_as_json(), ensure_ascii=False, indent=2) + "\n")
+        answer(presets_as_json(), indent=2)
         return 0
     return exit_code(lambda: train(parse(given)))
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
-from training import processes
+from training import detector, processes, wsol
 from training.processes import ProcessGroup, joined
 
 
@@ -37,3 +39,18 @@ def test_a_training_computes_in_bf16_on_gpus_that_have_it(
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: has_it)
     assert ProcessGroup(0, 1, torch.device("cuda")).halves is has_it
     assert not ProcessGroup(0, 1, torch.device("cpu")).halves
+
+
+@pytest.mark.parametrize("trainer", [detector, wsol])
+def test_of_several_processes_the_first_one_alone_describes_the_presets(
+    trainer: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The app reads one JSON value from whatever command trains, torchrun included."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    said = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        assert trainer.main(["--describe"]) == 0
+        said.append(capsys.readouterr().out)
+    assert all("small" in presets for presets in json.loads(said[0]).values())
+    assert said[1] == ""
