@@ -11,18 +11,23 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 from engine.errors import FormatError
-from engine.types import CURATED, Instance, LabeledImage, Source, Status
-from exports.coco_annotations import Annotation, annotation_entry, instance_of
-from exports.photo_names import KnownPhotos, size_of
+from engine.types import CURATED, LabeledImage, Source, Status
+from exports.coco_annotations import Annotation, annotation_entry
+from exports.coco_sections import (
+    numbered,
+    read_categories,
+    read_images,
+    with_annotations,
+    with_known_parents,
+)
+from exports.photo_names import KnownPhotos
 from exports.progress import WRITING, OnProgress, counted, silent
 from exports.whole_files import write_whole
-
-_Kind = TypeVar("_Kind", int, str)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class CocoFile:
     """What a COCO file says, and what of it could not be taken over."""
 
     images: tuple[LabeledImage, ...]  # in the order of the file; tags are the classes seen there
-    categories: tuple[tuple[int, str], ...]  # as in the file: foreign ids may start at 0
+    categories: tuple[tuple[int, str], ...]  # as in the file, from 0 perhaps; places of text ids
     notes: tuple[str, ...]
 
 
@@ -134,12 +139,14 @@ def read_coco(
     """Read our own files and those of others; ``status`` is for instances that state none.
 
     With ``photos`` file names are matched to them, sizes that the file does not state are theirs,
-    and what speaks of an unknown image or class is left out with a note instead of refused.
+    and an image or a class that makes no sense, and what speaks of an unknown one, is left out
+    with a note instead of refused.
 
     Polygons, both kinds of RLE and no segmentation at all are understood. An annotation that
-    makes no sense, and every crowd region, is left out with a note. Ids that are not whole
-    numbers from 1 are replaced: of images by their place, of instances by None. FormatError where
-    the file is no COCO, or speaks of an unknown image or class.
+    makes no sense, and every crowd region, is left out with a note; so is a part of a
+    segmentation beside good ones. Ids that are not whole numbers from 1 are replaced: of images
+    by their place, of instances by None. FormatError where the file is no COCO, or speaks of an
+    unknown image or class.
     """
     try:
         return coco_of(read_json(path), name=Path(path).name, status=status, photos=photos)
@@ -155,18 +162,15 @@ def coco_of(
     photos: KnownPhotos | None = None,
 ) -> CocoFile:
     """What `read_coco` makes of a file's content; ``name`` is the source of its instances."""
-    names = {
-        _field(entry, "id", int): _field(entry, "name", str)
-        for entry in _section(content, "categories")
-    }
     notes: list[str] = []
-    blank = _read_images(_section(content, "images"), photos, notes)
+    names = read_categories(_section(content, "categories"), photos, notes)
+    blank = read_images(_section(content, "images"), photos, notes)
     entries = _section(content, "annotations")
     if photos is not None:
-        entries = _with_known_parents(entries, blank, names, notes)
+        entries = with_known_parents(entries, blank, names, notes)
     known = {"status": status, "source": Source(name)}
-    images, more = _with_annotations(blank, names, entries, known)
-    return CocoFile(images, tuple(names.items()), (*notes, *more))
+    images, more = with_annotations(blank, names, entries, known)
+    return CocoFile(images, numbered(names), (*notes, *more))
 
 
 def _image_entry(image: LabeledImage) -> dict[str, Any]:
@@ -228,118 +232,3 @@ def _section(content: dict[str, Any], name: str) -> list[dict[str, Any]]:
     if not isinstance(section, list) or not all(isinstance(entry, dict) for entry in section):
         raise FormatError(f"needs {name!r}, a list of objects")
     return section
-
-
-def _field(entry: dict[str, Any], key: str, kind: type[_Kind]) -> _Kind:
-    value = entry.get(key)
-    if type(value) is not kind:
-        shown = {name: entry[name] for name in ("id", "name", "file_name") if name in entry}
-        raise FormatError(f"{shown} needs {key!r} of type {kind.__name__}, got {value!r}")
-    return value
-
-
-def _read_images(
-    entries: list[dict[str, Any]], photos: KnownPhotos | None, notes: list[str]
-) -> dict[Any, LabeledImage]:
-    """By the id in the file; notes take what was left out."""
-    images: dict[Any, LabeledImage] = {}
-    keep_ids = _fit_as_ids(entry.get("id") for entry in entries)
-    for place, entry in enumerate(entries, start=1):
-        number: Any = entry.get("id")
-        if type(number) not in (int, str) or number in images:
-            raise FormatError(f"image ids must be unique, got {number!r}")
-        try:
-            name, (width, height) = _name_and_size(entry, photos)
-        except FormatError as error:
-            if photos is None:
-                raise
-            notes.append(f"image {number!r} was left out: {error}")
-            continue
-        if width < 1 or height < 1:
-            raise FormatError(f"image {number!r} is {width} x {height} pixels")
-        images[number] = LabeledImage(
-            id=number if keep_ids else place,
-            file_name=name,
-            width=width,
-            height=height,
-            split=str(entry.get("split", "")),
-        )
-    return images
-
-
-def _name_and_size(
-    entry: dict[str, Any], photos: KnownPhotos | None
-) -> tuple[str, tuple[int, int]]:
-    name = _field(entry, "file_name", str)
-    if photos is None or {"width", "height"} <= entry.keys():
-        size = (_field(entry, "width", int), _field(entry, "height", int))
-        return (photos.find(name) if photos else None) or name, size
-    return size_of(name, photos)
-
-
-def _with_known_parents(
-    entries: list[dict[str, Any]],
-    images: dict[Any, LabeledImage],
-    names: dict[int, str],
-    notes: list[str],
-) -> list[dict[str, Any]]:
-    """Without the annotations of images and classes that are not there."""
-    kept = []
-    for entry in entries:
-        try:
-            _image_and_class(entry, images, names)
-        except FormatError as error:
-            notes.append(f"{error}; it was left out")
-        else:
-            kept.append(entry)
-    return kept
-
-
-def _with_annotations(
-    blank: dict[Any, LabeledImage],
-    names: dict[int, str],
-    entries: list[dict[str, Any]],
-    known: dict[str, Any],
-) -> tuple[tuple[LabeledImage, ...], tuple[str, ...]]:
-    """The images with their instances and tags, and what was left out."""
-    notes: list[str] = []
-    instances: dict[Any, list[Instance]] = {number: [] for number in blank}
-    tags: dict[Any, dict[str, None]] = {number: {} for number in blank}
-    keep_ids = _fit_as_ids(entry.get("id") for entry in entries)
-    for entry in entries:
-        number, category = _image_and_class(entry, blank, names)
-        own_id = entry.get("id")
-        fields = {**known, "category": category, "id": own_id if keep_ids else None}
-        try:
-            instance = instance_of(entry, blank[number], **fields)
-        except FormatError as error:
-            notes.append(f"annotation {own_id!r} was left out: {error}")
-        else:
-            instances[number].append(instance)
-            if instance.status is Status.REJECTED:
-                continue
-        tags[number][category] = None
-    images = tuple(
-        replace(image, instances=tuple(instances[number]), tags=tuple(tags[number]))
-        for number, image in blank.items()
-    )
-    return images, tuple(notes)
-
-
-def _fit_as_ids(values: Iterable[Any]) -> bool:
-    """Whether all are whole numbers from 1, none twice."""
-    numbers = list(values)
-    whole = all(type(number) is int and number >= 1 for number in numbers)
-    return whole and len(set(numbers)) == len(numbers)
-
-
-def _image_and_class(
-    entry: dict[str, Any], images: dict[Any, LabeledImage], names: dict[int, str]
-) -> tuple[Any, str]:
-    """The key of its image and the name of its class."""
-    for key, known in (("image_id", images), ("category_id", names)):
-        if type(entry.get(key)) not in (int, str) or entry[key] not in known:
-            raise FormatError(
-                f"annotation {entry.get('id')!r} has the unknown {key} {entry.get(key)!r}"
-            )
-    return entry["image_id"], names[entry["category_id"]]

@@ -19,6 +19,7 @@ from engine.geometry import clip_box
 from engine.types import Box, Instance, LabeledImage, Rle, Source, Status
 from exports.contours import polygon_to_rle, segmentation
 from exports.runs import checked_rle
+from exports.values import are_numbers
 
 DECIMALS = 3
 """Of box corners: a thousandth of a pixel."""
@@ -93,38 +94,56 @@ def covers(box: Box, tight: Box) -> bool:
     )
 
 
-def instance_of(entry: Mapping[str, Any], image: LabeledImage, **known: Any) -> Instance:
+def instance_of(
+    entry: Mapping[str, Any], image: LabeledImage, oddities: list[str], **known: Any
+) -> Instance:
     """The inverse of `annotation_entry`, also for files of others; FormatError with the reason.
 
-    ``known`` are the fields of `Instance` that the file's other parts or the caller decide:
-    category, id, and status and source for where the annotation states none.
+    ``oddities`` takes what of it was left out. ``known`` are the fields of `Instance` that the
+    file's other parts or the caller decide: category, id, and status and source for where the
+    annotation states none.
     """
     if entry.get("iscrowd"):
         raise FormatError("it is a crowd, not an object")
-    rle = mask_of(entry.get("segmentation"), size=(image.height, image.width))
+    size = (image.height, image.width)
+    rle = mask_of(entry.get("segmentation"), size=size, oddities=oddities)
     box = _box_of(entry.get("bbox"), image)
     if box is None and rle is not None and coco_mask.area(rle.as_dict()) > 0:
         x, y, width, height = (float(value) for value in coco_mask.toBbox(rle.as_dict()))
         box = (x, y, x + width, y + height)
     if box is None:
         raise FormatError(f"box {entry.get('bbox')!r} has no area inside the image")
-    score = float(entry["score"]) if _are_numbers([entry.get("score")]) else -1.0
+    score = float(entry["score"]) if are_numbers([entry.get("score")]) else -1.0
     attributes = entry.get("attributes")
     stated = attributes if isinstance(attributes, dict) else {}
-    if stated.get("status") in set(Status):
-        known["status"] = Status(stated["status"])
-    if isinstance(stated.get("source"), dict) and "pipeline" in stated["source"]:
-        known["source"] = Source.from_dict(stated["source"])
     return Instance(
         box=box,
         rle=rle,
         score=score if 0 <= score <= 1 else None,
-        **known,
+        **{**known, **_stated_status(stated), **_stated_source(stated)},
     )
 
 
-def mask_of(value: Any, *, size: tuple[int, int]) -> Rle | None:
-    """A segmentation of any kind; None where there is none. FormatError where it is broken."""
+def _stated_status(attributes: Mapping[str, Any]) -> dict[str, Status]:
+    status = attributes.get("status")
+    return {"status": Status(status)} if isinstance(status, str) and status in set(Status) else {}
+
+
+def _stated_source(attributes: Mapping[str, Any]) -> dict[str, Source]:
+    source = attributes.get("source")
+    if not isinstance(source, dict) or "pipeline" not in source:
+        return {}
+    try:
+        return {"source": Source.from_dict(source)}
+    except (TypeError, ValueError):  # options that are no object
+        return {}
+
+
+def mask_of(value: Any, *, size: tuple[int, int], oddities: list[str] | None = None) -> Rle | None:
+    """A segmentation of any kind; None where there is none. FormatError where it is broken.
+
+    With ``oddities`` a broken polygon beside good ones is named there and left out.
+    """
     if not value:
         return None
     if isinstance(value, dict):
@@ -132,18 +151,27 @@ def mask_of(value: Any, *, size: tuple[int, int]) -> Rle | None:
     if not isinstance(value, list):
         raise FormatError(f"segmentation of type {type(value).__name__}")
     # Some tools forget the outer list.
-    polygons = [value] if _are_numbers(value) else value
+    polygons = [value] if are_numbers(value) else value
+    reasons = [_wrong_in(polygon, size) for polygon in polygons]
+    good = [polygon for polygon, reason in zip(polygons, reasons, strict=True) if not reason]
+    wrong = [reason for reason in reasons if reason]
+    if wrong and (oddities is None or not good):
+        raise FormatError(wrong[0])
+    if oddities is not None:
+        oddities += [f"a part was left out: {reason}" for reason in wrong]
+    return polygon_to_rle(good, size=size)
+
+
+def _wrong_in(polygon: Any, size: tuple[int, int]) -> str:
+    """Why it cannot be drawn; empty where it can."""
     bound = 4 * max(size)  # pycocotools draws what lies outside too, point by point
-    for polygon in polygons:
-        if not (isinstance(polygon, list) and _are_numbers(polygon)):
-            raise FormatError("a polygon must be a list of numbers")
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise FormatError(
-                f"a polygon needs x and y of three points, got {len(polygon)} numbers"
-            )
-        if min(polygon) < -bound or max(polygon) > bound:
-            raise FormatError("a polygon reaches far beyond its image")
-    return polygon_to_rle(polygons, size=size)
+    if not (isinstance(polygon, list) and are_numbers(polygon)):
+        return "a polygon must be a list of numbers"
+    if len(polygon) < 6 or len(polygon) % 2:
+        return f"a polygon needs x and y of three points, got {len(polygon)} numbers"
+    if min(polygon) < -bound or max(polygon) > bound:
+        return "a polygon reaches far beyond its image"
+    return ""
 
 
 def _mask_box_and_area(annotation: Annotation, rle: Rle) -> tuple[Box | None, float]:
@@ -159,17 +187,12 @@ def _mask_box_and_area(annotation: Annotation, rle: Rle) -> tuple[Box | None, fl
 
 
 def _box_of(value: Any, image: LabeledImage) -> Box | None:
-    if not (isinstance(value, list) and len(value) == 4 and _are_numbers(value)):
+    if not (isinstance(value, list) and len(value) == 4 and are_numbers(value)):
         return None
     x, y, width, height = map(float, value)
     if width <= 0 or height <= 0:
         return None
     return clip_box((x, y, x + width, y + height), width=image.width, height=image.height)
-
-
-def _are_numbers(values: list[Any]) -> bool:
-    """Without bool, NaN and infinity."""
-    return set(map(type, values)) <= {int, float} and all(map(math.isfinite, values))
 
 
 def _rounded(box: Box) -> Box:

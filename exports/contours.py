@@ -16,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from engine.errors import FormatError
 from engine.types import Mask, Rle
 
 Ring = NDArray[np.int32]  # (k, 2) corners x, y; the last one joins the first
+
+LONGEST_OUTLINE = 10_000_000
+"""Pixels. pycocotools keeps 5 points for each and ends the process where there is no memory."""
 
 # Directions of an edge, each a right turn from the one before (y grows downwards).
 _EAST, _SOUTH, _WEST, _NORTH = range(4)
@@ -76,6 +80,8 @@ def segmentation(
         exact = outlines.outer[0]
         for ring in (simplify(exact, tolerance), exact):
             polygon = ring.ravel().tolist()
+            if _outline_length(polygon) > LONGEST_OUTLINE:
+                continue
             if iou_rles(polygon_to_rle([polygon], size=rle.size), rle) >= least_iou:
                 return [polygon]
     return rle.as_dict()
@@ -101,9 +107,23 @@ def iou_rles(first: Rle, second: Rle) -> float:
 
 
 def polygon_to_rle(polygons: Sequence[Sequence[float]], *, size: tuple[int, int]) -> Rle:
-    """What pycocotools makes of COCO polygons ``[[x, y, x, y, …], …]``; size is (h, w)."""
+    """What pycocotools makes of COCO polygons ``[[x, y, x, y, …], …]``; size is (h, w).
+
+    FormatError for one whose outline is longer than `LONGEST_OUTLINE`.
+    """
     height, width = size
+    longest = max(map(_outline_length, polygons), default=0.0)
+    if longest > LONGEST_OUTLINE:
+        raise FormatError(
+            f"the outline of a polygon is {longest:.3g} pixels long; it may have"
+            f" {LONGEST_OUTLINE:,} at most"
+        )
     return Rle.from_dict(coco_mask.merge(coco_mask.frPyObjects(list(polygons), height, width)))
+
+
+def _outline_length(polygon: Sequence[float]) -> float:
+    corners = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1, initial=0).sum())
 
 
 def _edges(mask: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

@@ -17,6 +17,7 @@ from exports.contents import Reading, class_name, noted, tags_of
 from exports.contours import polygon_to_rle
 from exports.photo_names import KnownPhotos, size_of
 from exports.runs import box_of_rle
+from exports.values import checked_size
 from exports.xml_files import Element, number, parsed
 
 SHAPES = ("box", "polygon", "ellipse", "mask")
@@ -56,14 +57,15 @@ def _read_image(
 ) -> tuple[LabeledImage, list[str]]:
     name = entry.get("name") or ""
     if entry.get("width") and entry.get("height"):
-        width = int(number(entry.get("width"), what="width"))
-        height = int(number(entry.get("height"), what="height"))
+        width, height = checked_size(
+            *(number(entry.get(side), what=side) for side in ("width", "height"))
+        )
         found = None if photos is None else photos.find(name)
         name = found or name
     else:
         name, (width, height) = size_of(name, photos)
-    if not name or min(width, height) < 1:
-        raise FormatError(f"it is {width} x {height} pixels")
+    if not name:
+        raise FormatError("it has no name")
     instances, notes = [], []
     for shape in entry:
         if shape.tag in OTHERS:

@@ -114,7 +114,8 @@ def _every_status(selection: Selection) -> frozenset[Any]:
 
 def _read_coco(path: Path, photos: KnownPhotos | None, _options: NoOptions) -> Reading:
     found = coco.read_coco(path, photos=photos)
-    return Reading(found.images, tuple(name for _, name in found.categories), found.notes)
+    classes = dict.fromkeys(name for _, name in found.categories)
+    return Reading(found.images, tuple(classes), found.notes)
 
 
 # -- folders of files ----------------------------------------------------------------------------

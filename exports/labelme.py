@@ -24,9 +24,9 @@ from exports.contents import Reading, class_name, noted, tags_of
 from exports.contours import polygon_to_rle
 from exports.photo_names import KnownPhotos, size_of
 from exports.runs import box_of_rle, union_of_rles
+from exports.values import are_numbers, checked_size
 
 CIRCLE_CORNERS = 72
-MOST_PIXELS = 200_000_000
 Points = list[tuple[float, float]]
 
 
@@ -70,8 +70,9 @@ def _read_file(
     name = str(stated).replace("\\", "/") if stated else f"{Path(own).stem}.jpg"
     folders = own.rpartition("/")[0]
     name = f"{folders}/{name}" if folders and "/" not in name else name.removeprefix("../")
-    width, height = content.get("imageWidth"), content.get("imageHeight")
-    if type(width) is int and type(height) is int and min(width, height) >= 1:
+    sides: tuple[Any, Any] = (content.get("imageWidth"), content.get("imageHeight"))
+    if are_numbers(sides) and min(sides) >= 1:
+        width, height = checked_size(*sides)
         name = (photos.find(name) if photos else None) or name
     else:
         name, (width, height) = size_of(name, photos)
@@ -160,12 +161,10 @@ def _points(value: Any, size: tuple[int, int]) -> Points:
     far = 4 * max(size)  # pycocotools draws what lies outside too, point by point
     points: Points = []
     for pair in value if isinstance(value, list) else []:
-        numbers = (
-            [one for one in pair if type(one) in (int, float)] if isinstance(pair, list) else []
-        )
-        if len(numbers) != 2 or not all(math.isfinite(one) and abs(one) <= far for one in numbers):
+        is_pair = isinstance(pair, list) and len(pair) == 2 and are_numbers(pair)
+        if not is_pair or max(map(abs, pair)) > far:
             raise FormatError(f"its point {pair!r} is no pair of numbers near the photo")
-        points.append((float(numbers[0]), float(numbers[1])))
+        points.append((float(pair[0]), float(pair[1])))
     return points
 
 
@@ -190,17 +189,18 @@ def _drawn(points: Points, size: tuple[int, int]) -> Rle:
 
 def _picture(value: Any, outer: Box, size: tuple[int, int]) -> Rle:
     """A PNG in base64, of the pixels from the first corner to the second, both included."""
+    left, top = round(outer[0]), round(outer[1])
     try:
         with Image.open(io.BytesIO(base64.b64decode(str(value), validate=True))) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise FormatError("its mask is too large")
+            width, height = picture.size
+            # Before it is decoded: a few bytes can unfold to any number of pixels.
+            if left < 0 or top < 0 or left + width > size[0] or top + height > size[1]:
+                raise FormatError("its mask reaches out of the photo")
             pixels = np.asarray(picture.convert("L")) > 0
+    except Image.DecompressionBombError as error:
+        raise FormatError("its mask is larger than any photo") from error
     except (binascii.Error, OSError, ValueError, SyntaxError) as error:
         raise FormatError(f"its mask is no picture ({error})") from error
-    left, top = round(outer[0]), round(outer[1])
-    height, width = pixels.shape
-    if left < 0 or top < 0 or left + width > size[0] or top + height > size[1]:
-        raise FormatError("its mask reaches out of the photo")
     mask = np.zeros((size[1], size[0]), dtype=bool)
     mask[top : top + height, left : left + width] = pixels
     return mask_to_rle(mask)

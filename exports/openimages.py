@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,13 +78,13 @@ def _file(path: Path) -> Path:
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     text = _text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in NEEDED if name not in (reader.fieldnames or [])]
-    if missing:
-        raise FormatError(f"{str(path)!r} has no column {missing[0]!r}: it is no Open Images file")
-    try:
+    with _named(path):
+        missing = [name for name in NEEDED if name not in (reader.fieldnames or [])]
+        if missing:
+            raise FormatError(
+                f"{str(path)!r} has no column {missing[0]!r}: it is no Open Images file"
+            )
         return [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise FormatError(f"{str(path)!r} is no CSV ({error})") from error
 
 
 def _text(path: Path) -> str:
@@ -96,10 +97,20 @@ def _text(path: Path) -> str:
 def _class_names(folder: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for file in sorted(folder.glob("class-descriptions*.csv")):
-        for row in csv.reader(io.StringIO(_text(file), newline="")):
-            if len(row) == 2:
-                names[row[0]] = row[1]
+        with _named(file):
+            for row in csv.reader(io.StringIO(_text(file), newline="")):
+                if len(row) == 2:
+                    names[row[0]] = row[1]
     return names
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What the csv module cannot read is a FormatError with the name of the file."""
+    try:
+        yield
+    except csv.Error as error:
+        raise FormatError(f"{str(path)!r} is no CSV ({error})") from error
 
 
 def _instance(

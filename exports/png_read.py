@@ -7,6 +7,7 @@ Palette, gray and RGB files are understood; colours and values are those of ``la
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from PIL import Image
 
 from engine.errors import FormatError
 from engine.geometry import mask_to_rle
+from engine.photos import PIXEL_LIMIT
 from engine.types import Instance, LabeledImage, Source, Status
 from exports.contents import Reading, tags_of
 from exports.label_map import FILE, LabelMap, read_label_map
@@ -23,9 +25,8 @@ from exports.runs import box_of_rle
 
 SPLITS = ("train", "val", "test")
 VOID_8_BIT, VOID_16_BIT = 255, 65535
-MOST_PIXELS = 200_000_000
 
-Numbers = NDArray[np.int64]  # (h, w)
+Numbers = NDArray[np.int32]  # (h, w)
 
 
 def read_png(path: Path, photos: KnownPhotos | None = None) -> Reading:
@@ -97,9 +98,9 @@ def _objects(path: Path, of_class: Numbers) -> tuple[Numbers, str]:
     if not path.is_file():
         return np.maximum(of_class, 0), f"no {OBJECTS}; each class is one object"
     with _opened(path) as picture:
-        pixels = np.asarray(picture).astype(np.int64)
+        pixels = np.asarray(picture).astype(np.int32)
     if pixels.ndim == 3:  # a colour for each object
-        pixels = (pixels[..., :3] * np.array([1 << 16, 1 << 8, 1])).sum(axis=-1)
+        pixels = _codes(pixels)
         void = (224 << 16) + (224 << 8) + 192  # what VOC paints void with
     else:
         void = VOID_16_BIT if _is_16_bit(path) else VOID_8_BIT
@@ -119,7 +120,7 @@ def _classes(path: Path, labels: LabelMap) -> Numbers:
         table = np.array(colours, dtype=np.uint8).reshape(-1, 3)
         if pixels.max(initial=0) < len(table):
             return _by_colour(table[pixels], labels)
-    values = pixels.astype(np.int64)
+    values = pixels.astype(np.int32)
     void = VOID_16_BIT if _is_16_bit(path) else VOID_8_BIT
     values[values == void] = -1
     if values.max(initial=0) >= len(labels.names):
@@ -129,12 +130,20 @@ def _classes(path: Path, labels: LabelMap) -> Numbers:
 
 def _by_colour(pixels: NDArray[np.uint8], labels: LabelMap) -> Numbers:
     """Colours that the label map does not name are void."""
-    weights = np.array([1 << 16, 1 << 8, 1])
-    codes = (pixels.astype(np.int64) * weights).sum(axis=-1)
-    numbers = np.full(codes.shape, -1, dtype=np.int64)
-    for colour, place in labels.by_colour.items():
-        numbers[codes == int(np.dot(colour, weights))] = place
+    codes = _codes(pixels)
+    numbers = np.full(codes.shape, -1, dtype=np.int32)
+    for (red, green, blue), place in labels.by_colour.items():
+        numbers[codes == (red << 16) + (green << 8) + blue] = place
     return numbers
+
+
+def _codes(pixels: NDArray[Any]) -> Numbers:
+    """(h, w, 3 or more) to one number a colour; in place, for photos are large."""
+    codes = pixels[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        codes <<= 8
+        codes += pixels[..., channel]
+    return codes
 
 
 def _is_16_bit(path: Path) -> bool:
@@ -145,7 +154,7 @@ def _is_16_bit(path: Path) -> bool:
 def _opened(path: Path) -> Image.Image:
     try:
         picture = Image.open(path)
-        if picture.width * picture.height > MOST_PIXELS:
+        if picture.width * picture.height > PIXEL_LIMIT:
             raise FormatError(f"{path.name} has {picture.width} x {picture.height} pixels")
         picture.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

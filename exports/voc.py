@@ -33,6 +33,7 @@ from exports.contents import (
 from exports.label_map import FILE, label_losses, label_map_text, read_label_map
 from exports.photo_names import KnownPhotos, size_of, stem
 from exports.progress import WRITING, OnProgress, counted, silent
+from exports.values import checked_size
 from exports.whole_files import whole_folder
 from exports.xml_files import Element, number, parsed, text_of
 
@@ -219,7 +220,7 @@ def _photo(root: Element, own_stem: str, photos: KnownPhotos | None) -> tuple[st
     if width and height:
         size = (round(number(width, what="width")), round(number(height, what="height")))
         if min(size) >= 1:
-            return found or name or own_stem, size
+            return found or name or own_stem, checked_size(*size)
     if found is None:
         return size_of(name or own_stem, photos)
     return size_of(found, photos)

@@ -11,6 +11,8 @@ from engine.errors import FormatError
 
 Element = ElementTree.Element
 
+_ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be")  # ways to spell ASCII that the parser knows
+
 
 def parsed(path: Path) -> Element:
     """The root element; FormatError where the file is no XML or declares entities.
@@ -21,7 +23,7 @@ def parsed(path: Path) -> Element:
         content = path.read_bytes()
     except OSError as error:
         raise FormatError(f"{os.fspath(path)!r} cannot be read ({error.strerror})") from error
-    if b"<!ENTITY" in content:
+    if any("<!ENTITY".encode(encoding) in content for encoding in _ENCODINGS):
         raise FormatError(f"{os.fspath(path)!r} declares entities, which is not read")
     try:
         return ElementTree.fromstring(content)

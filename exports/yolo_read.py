@@ -1,5 +1,6 @@
 """YOLO labels of anyone in, `Reading` out: ``data.yaml`` with ``labels`` (Ultralytics), or
 ``obj.data`` and ``obj.names`` (Darknet, CVAT); detection, segmentation and detections with a score.
+Of lines with keypoints the boxes are read.
 
 The files hold no photo sizes, so the photos must be known.
 """
@@ -23,6 +24,7 @@ from exports.runs import box_of_rle
 from exports.xml_files import number
 
 DECIMALS = 3
+LARGEST_YAML = 1_000_000  # bytes; ten thousand classes take a fifth of it
 SPLITS = ("train", "val", "valid", "test")  # "valid" is what Darknet and Roboflow say for val
 
 
@@ -32,6 +34,7 @@ class _Labels:
 
     classes: tuple[str, ...]
     files: tuple[tuple[Path, str, str], ...]
+    keypoints: int = 0  # numbers of a line that are keypoints, as data.yaml says
 
 
 def read_yolo(path: Path, photos: KnownPhotos | None = None) -> Reading:
@@ -54,7 +57,7 @@ def read_yolo(path: Path, photos: KnownPhotos | None = None) -> Reading:
         blank = LabeledImage(
             id=len(images) + 1, file_name=known, width=width, height=height, split=split
         )
-        instances, oddities = _read_lines(file, blank, labels.classes, path.name)
+        instances, oddities = _read_lines(file, blank, labels, path.name)
         notes += [f"{name}: {text}" for text in oddities]
         images.append(replace(blank, instances=tuple(instances), tags=tags_of(instances)))
     return Reading(tuple(images), labels.classes, tuple(notes))
@@ -65,11 +68,11 @@ def read_yolo(path: Path, photos: KnownPhotos | None = None) -> Reading:
 
 def _find(path: Path) -> _Labels:
     folder = path if path.is_dir() else path.parent
-    for name, read in (("data.yaml", _names_of_yaml), ("data.yml", _names_of_yaml)):
+    for name in ("data.yaml", "data.yml"):
         if (path.name == name or path.is_dir()) and (folder / name).is_file():
-            return _checked(folder, read(folder / name), folder / "labels")
+            return _described(folder / name)
     if path.suffix in (".yaml", ".yml") and path.is_file():  # coco128.yaml and the like
-        return _checked(folder, _names_of_yaml(path), folder / "labels")
+        return _described(path)
     for name in ("obj.names", "classes.txt"):
         if (folder / name).is_file():
             return _checked(folder, _lines(folder / name), folder)
@@ -103,17 +106,43 @@ def _name_and_split(file: Path, base: Path, folder: Path) -> tuple[str, str]:
     return stem(inside), "val" if split == "valid" else split
 
 
-def _names_of_yaml(path: Path) -> list[str]:
-    try:
-        content: Any = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FormatError(f"{str(path)!r} cannot be read ({error})") from error
-    names = content.get("names") if isinstance(content, Mapping) else None
-    if isinstance(names, Mapping) and sorted(names, key=str) == sorted(range(len(names)), key=str):
-        names = [names[number] for number in range(len(names))]
+def _described(path: Path) -> _Labels:
+    """What a YAML file says of the folder that it lies in."""
+    content = _yaml(path)
+    names = content.get("names")
+    if isinstance(names, Mapping) and names.keys() == {str(one) for one in range(len(names))}:
+        names = [names[str(number)] for number in range(len(names))]
     if not isinstance(names, list) or not names:
         raise FormatError(f"{str(path)!r} needs 'names', the classes from number 0 without gaps")
-    return [str(name) for name in names]
+    for place, name in enumerate(names):
+        if not isinstance(name, str):
+            raise FormatError(f"{str(path)!r}: class {place} is a {type(name).__name__}, no name")
+    found = _checked(path.parent, names, path.parent / "labels")
+    return replace(found, keypoints=_keypoints(content.get("kpt_shape")))
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    """The mapping in the file, every value of it as text: a class may be called ``no`` or ``1``.
+
+    Aliases are refused: a few lines of them unfold to gigabytes, and no such file needs them.
+    """
+    try:
+        text = path.read_bytes()
+        if len(text) > LARGEST_YAML:
+            raise FormatError(f"{str(path)!r} is larger than {LARGEST_YAML:,} bytes")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise FormatError(f"{str(path)!r} has aliases (*name), which are not read")
+        content: Any = yaml.load(text, Loader=yaml.BaseLoader)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(f"{str(path)!r} cannot be read ({error})") from error
+    return content if isinstance(content, Mapping) else {}
+
+
+def _keypoints(shape: Any) -> int:
+    """How many numbers of a line ``kpt_shape: [points, numbers a point]`` speaks of."""
+    parts = shape if isinstance(shape, list) else []
+    sizes = [int(part) for part in parts if isinstance(part, str) and part.isdecimal()]
+    return sizes[0] * sizes[1] if len(sizes) == len(parts) == 2 else 0
 
 
 def _lines(path: Path) -> list[str]:
@@ -129,30 +158,52 @@ def _lines(path: Path) -> list[str]:
 
 
 def _read_lines(
-    file: Path, image: LabeledImage, classes: Sequence[str], source: str
+    file: Path, image: LabeledImage, labels: _Labels, source: str
 ) -> tuple[list[Instance], list[str]]:
-    instances, notes = [], []
+    instances, notes, poses = [], [], 0
     try:
         lines = _lines(file)
     except FormatError as error:
         return [], [str(error)]
     for place, line in enumerate(lines, start=1):
         try:
-            instances.append(_instance(line.split(), image, classes, source))
+            numbers = _numbers(line.split(), len(labels.classes))
+            is_pose = _is_pose(numbers[1:], labels.keypoints)
+            poses += is_pose
+            kept = numbers[:5] if is_pose else numbers
+            instances.append(_instance(kept, image, labels.classes, source))
         except FormatError as error:
             notes.append(f"line {place} was left out: {error}")
+    if poses:
+        notes.append(f"the keypoints of {poses} objects were left out, their boxes were read")
     return instances, notes
 
 
-def _instance(
-    words: Sequence[str], image: LabeledImage, classes: Sequence[str], source: str
-) -> Instance:
+def _numbers(words: Sequence[str], classes: int) -> list[float]:
+    """Class and shares of a line."""
     values = [number(word, what="each word") for word in words]
     if len(values) < 5:
         raise FormatError(f"a line needs a class and at least four numbers, got {len(values)}")
-    if values[0] != int(values[0]) or not 0 <= values[0] < len(classes):
-        raise FormatError(f"class {words[0]!r} is none of the {len(classes)} named ones")
-    shares = values[1:]
+    if values[0] != int(values[0]) or not 0 <= values[0] < classes:
+        raise FormatError(f"class {words[0]!r} is none of the {classes} named ones")
+    return values
+
+
+def _is_pose(shares: Sequence[float], keypoints: int) -> bool:
+    """Whether keypoints follow a box, as is said beside the labels, or as their flags show.
+
+    Each third number is then 0, 1 or 2 (seen); no share of a photo is 2.
+    """
+    if keypoints:
+        return len(shares) - 4 - keypoints in (0, 1)  # with or without a score
+    flags = shares[6::3]
+    return (len(shares) - 4) % 3 == 0 and set(flags) <= {0, 1, 2} and 2 in flags
+
+
+def _instance(
+    values: Sequence[float], image: LabeledImage, classes: Sequence[str], source: str
+) -> Instance:
+    shares = list(values[1:])
     # Pairs, and where one number is left over it is the score.
     score = shares.pop() if len(shares) % 2 else None
     rle: Rle | None = None

@@ -149,7 +149,7 @@ def test_yolo_lines_and_files_without_sense_are_left_out_with_a_note(tmp_path: P
         ({"data.yaml": "names: {0: cat, 2: dog}", "labels/a.txt": ""}, "without gaps"),
         ({"data.yaml": "names: [cat, cat]", "labels/a.txt": ""}, "a class twice"),
         ({"data.yaml": "{", "labels/a.txt": ""}, "cannot be read"),
-        ({"data.yaml": "!!python/object:os.system x", "labels/a.txt": ""}, "cannot be read"),
+        ({"data.yaml": "!!python/object:os.system x", "labels/a.txt": ""}, "needs .names."),
     ],
 )
 def test_yolo_without_classes_or_labels_is_refused(
