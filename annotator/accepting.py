@@ -19,7 +19,8 @@ from annotator.comparing import joined_name
 from annotator.journal import UNDO, Change, Step, history, inverse
 from annotator.listing import Filter
 from annotator.store import Planned, Project
-from annotator.thresholds import ACCEPT_ABOVE, TAKE_BACK, Estimate, Thresholds, made_by, place_of
+from annotator.thresholds import Estimate, Thresholds, made_by, place_of
+from annotator.unseen import ACCEPT_ABOVE, TAKE_BACK
 from annotator.views import View, instance_row, row_instance
 from engine.errors import OptionError, ReviewError
 from engine.types import Status

@@ -2,8 +2,8 @@
 
 Held-back photos (`annotator.holdback`) only judge what was trained; some of the others choose among
 the networks of a training. Everything else that was reviewed trains: curated instances as objects,
-rejected ones as known negatives of their class. Photos reviewed in full are marked complete; on the
-others nothing unlabelled may be called background.
+rejected ones as known negatives of their class. Photos reviewed in full are marked complete, those
+with nothing on them as well; on the others nothing unlabelled may be called background.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class DetectorMaterial:
     unfinished: int  # photos held back that cannot judge yet
     photos: int  # of the project
     unseen: int = 0  # of the unfinished: all decided, but something was accepted unseen
+    unseen_train: int = 0  # of those that train, likewise
     with_proposals: float | None = None  # the score from which proposals train as well
 
     @property
@@ -51,6 +52,11 @@ class DetectorMaterial:
     def judged_classes(self) -> dict[str, int]:
         """Class -> curated instances on the photos that judge."""
         return _count(self.judges)
+
+    @property
+    def judging(self) -> int:
+        """Photos that judge and have something to be found."""
+        return holdback.with_objects(self.judges)
 
     @property
     def rejected(self) -> int:
@@ -83,9 +89,9 @@ class DetectorMaterial:
         positive = [image for image in self.train if _count([image])]
         if len(positive) >= FEWEST_PHOTOS:
             return ""
-        if not positive and self.judges:
+        if not positive and self.judging:
             return (
-                f"all photos with accepted objects ({len(self.judges)}) are held back for judging "
+                f"all photos with accepted objects ({self.judging}) are held back for judging "
                 "and never train: review more photos, or hold back a smaller share"
             )
         if not positive and self.with_proposals is not None:
@@ -150,24 +156,26 @@ def material_here(
 
 
 def _material(found: Parts, with_proposals: float | None) -> DetectorMaterial:
-    train, complete = [], set()
+    train = []
     for image in found.train:
         kept = tuple(one for one in image.instances if _trains(one, with_proposals))
-        if kept:
+        if kept or image.id in found.complete:
             train.append(replace(image, instances=kept))
-            if holdback.is_complete(image):
-                complete.add(image.id)
     validates: frozenset[int] = frozenset()
     if sum(bool(_count([image])) for image in train) >= holdback.VALIDATION_FROM:
-        validates = found.validates
+        chosen = [image for image in train if image.id in found.validates]
+        # On photos with nothing to be found alone, no network is better than another.
+        validates = found.validates if _count(chosen) else frozenset()
+    learnt = tuple(image for image in train if image.id not in validates)
     return DetectorMaterial(
-        train=tuple(image for image in train if image.id not in validates),
-        complete=frozenset(complete - validates),
+        train=learnt,
+        complete=frozenset(image.id for image in learnt if image.id in found.complete),
         validation=_curated(image for image in found.train if image.id in validates),
         judges=_curated(found.judges),
         unfinished=len(found.unfinished),
         photos=len(found.train) + len(found.judges) + len(found.unfinished),
-        unseen=found.unseen,
+        unseen=found.waiting,
+        unseen_train=sum(image.id in found.unseen for image in learnt),
         with_proposals=with_proposals,
     )
 

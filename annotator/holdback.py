@@ -3,25 +3,23 @@
 The photo's SHA-256 decides, so the same photo is held back in every project, whatever it is called
 and whenever it came. A larger share keeps all that a smaller one held back. Only photos that are
 reviewed in full can judge, and what was accepted above a score was not reviewed: a detector would
-judge itself by its own proposals.
+judge itself by its own proposals, and be taught that all it missed is background.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import select
-
-from annotator import schema
 from annotator.store import Transaction
-from annotator.thresholds import ACCEPT_ABOVE, TAKE_BACK, accepted_unseen
+from annotator.unseen import Unseen
 from annotator.views import View
 from engine.errors import OptionError
 from engine.types import CURATED, LabeledImage, Status
 
 SHARE = 0.2  # of the photos, where the project does not say otherwise
 LARGEST_SHARE = 0.9
-ENOUGH = 10  # photos; with fewer, one photo more or less turns the judgement
+ENOUGH = 10  # photos with objects; with fewer, one photo more or less turns the judgement
 SETTING = "held_back_share"
 
 VALIDATION_SHARE = 0.1  # of the photos that train: they choose among the networks of a training
@@ -37,8 +35,14 @@ class Parts:
     train: tuple[LabeledImage, ...]
     judges: tuple[LabeledImage, ...]  # held back, and reviewed in full
     unfinished: tuple[LabeledImage, ...]  # held back, and cannot judge yet
-    validates: frozenset[int] = frozenset()  # ids of those of ``train`` that may, by their content
-    unseen: int = 0  # of them only because objects were accepted above a score and never looked at
+    complete: frozenset[int]  # ids of those that are reviewed in full
+    unseen: frozenset[int]  # that would be, had nothing been accepted above a score unseen
+    validates: frozenset[int]  # of those of ``train`` that may, by their content
+
+    @property
+    def waiting(self) -> int:
+        """How many photos cannot judge only because of what was accepted there unseen."""
+        return sum(image.id in self.unseen for image in self.unfinished)
 
 
 def is_held_back(sha256: str, share: float) -> bool:
@@ -54,13 +58,17 @@ def may_validate(sha256: str) -> bool:
     return int(sha256[_BITS // 4 : _BITS // 2], 16) < VALIDATION_SHARE * 2**_BITS
 
 
-def is_complete(image: LabeledImage) -> bool:
-    """Whether a photo was reviewed in full: something is curated, and nothing is undecided.
+def is_complete(image: LabeledImage, unseen: Collection[int] = ()) -> bool:
+    """Whether a photo was reviewed in full: somebody decided, and nothing is left open or unseen.
 
-    The image must come with instances of every status.
+    The image must come with instances of every status; ``unseen`` are the ids of those accepted
+    above a score that nobody looked at. A photo where everything was rejected is one with nothing
+    on it, unless it has a tag, which says that something is.
     """
-    statuses = {one.status for one in image.instances}
-    return bool(statuses & CURATED) and Status.PROPOSED not in statuses
+    if any(one.status is Status.PROPOSED or one.id in unseen for one in image.instances):
+        return False
+    is_empty = not any(one.status in CURATED for one in image.instances)
+    return bool(image.instances) and not (is_empty and image.tags)
 
 
 def share_of(view: View) -> float:
@@ -86,50 +94,47 @@ def parts(view: View) -> Parts:
     train: list[LabeledImage] = []
     judges: list[LabeledImage] = []
     unfinished: list[LabeledImage] = []
-    unseen, waiting = unconfirmed(view), 0
+    complete: set[int] = set()
+    waiting: set[int] = set()
+    unseen = unconfirmed(view)
     for image in view.labeled(frozenset(Status)):
-        is_seen = not any(one.id in unseen and one.status in CURATED for one in image.instances)
+        if is_complete(image, unseen):
+            complete.add(image.id)
+        elif is_complete(image):
+            waiting.add(image.id)
         if image.id not in held_back:
             train.append(image)
-            validates -= {image.id} if not (is_seen and is_complete(image)) else set()
-        elif is_complete(image) and is_seen:
-            judges.append(image)
         else:
-            unfinished.append(image)
-            waiting += is_complete(image)
+            (judges if image.id in complete else unfinished).append(image)
     return Parts(
-        tuple(train), tuple(judges), tuple(unfinished), frozenset(validates), unseen=waiting
+        tuple(train),
+        tuple(judges),
+        tuple(unfinished),
+        complete=frozenset(complete),
+        unseen=frozenset(waiting),
+        validates=frozenset(validates & complete),
     )
 
 
 def unconfirmed(view: View) -> set[int]:
     """The instances accepted above a score that nobody has decided on or changed since."""
-    unseen = accepted_unseen(view)
-    if not unseen:
-        return unseen
-    table = schema.journal
-    bulk = select(table.c.id).where(table.c.kind == ACCEPT_ABOVE)
-    of_bulk = table.c.kind.in_([ACCEPT_ABOVE, TAKE_BACK]) | table.c.target.in_(bulk)
-    touched: set[int] = set()
-    # Oldest first: what was decided before the bulk says nothing about it.
-    for row in view.connection.execute(
-        select(table.c.changes, of_bulk.label("is_bulk"))
-        .where(table.c.image_id.in_(select(table.c.image_id).where(table.c.kind == ACCEPT_ABOVE)))
-        .order_by(table.c.id)
-    ):
-        ids = {change["id"] for change in row.changes if change["table"] == "instance"}
-        touched = touched - ids if row.is_bulk else touched | ids
-    return unseen - touched
+    return Unseen().follow(view).unchanged
+
+
+def with_objects(images: Iterable[LabeledImage]) -> int:
+    """How many of the photos that judge have something to be found."""
+    return sum(any(one.status in CURATED for one in image.instances) for image in images)
 
 
 def weakness(photos: int) -> str:
-    """Why a judgement by so many photos says little; empty where there are enough."""
+    """Why a judgement by so many photos with objects says little; empty where there are enough."""
     if photos >= ENOUGH:
         return ""
-    shown = "1 photo" if photos == 1 else f"{photos} photos" if photos else "no photo"
-    verb = "judges" if photos < 2 else "judge"
+    shown = f"{photos} photos with objects judge"
+    if photos < 2:
+        shown = f"{'1' if photos else 'no'} photo with an object judges"
     return (
-        f"{shown} {verb}, and it takes about {ENOUGH} for a judgement that holds: review "
+        f"{shown}, and it takes about {ENOUGH} for a judgement that holds: review "
         f"{ENOUGH - photos} more of those held back"
     )
 

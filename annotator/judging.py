@@ -75,12 +75,13 @@ class Judgement:
     at: str = field(default_factory=now)
     promoted: bool = False  # by the rule, right after it
     unknown: list[str] = field(default_factory=list)  # models that may have learned from the photos
+    empty: int = 0  # of the photos: nothing is on them, so that every detection there is wrong
     refusal: str = ""  # why it is not in use though the rule would have it
 
     @property
     def weakness(self) -> str:
         """Why it says little; empty where it says enough."""
-        reasons = [holdback.weakness(self.photos)]
+        reasons = [holdback.weakness(self.photos - self.empty)]
         if self.unknown:
             reasons.append(
                 f"nobody knows here what {' and '.join(self.unknown)} learned from, which may be "
@@ -141,14 +142,16 @@ def judge(
     if len(problems) == len(jury.photos):
         raise OptionError(f"none of the photos held back can be read: {problems[0]}")
     new, old = found[candidate], found.get(present, [])
+    empty = _empty(new)
     figures, present_figures = _figures(new), _figures(old)
     differences: dict[str, Figure] = {
         name: Figure.of(interval)
         for name in MEASURES
         if others and (interval := paired_difference(old, new, name)) is not None
     }
+    against, telling = present if others else "", len(new) - empty
     is_better, reason = verdict(
-        figures, differences, present=present if others else "", photos=len(new)
+        figures, differences, present=against, photos=telling, unknown=jury.unknown
     )
     if present == candidate:
         is_better, reason = False, f"{candidate} is in use already"
@@ -156,7 +159,7 @@ def judge(
         reason += f"; {chosen}, which was in use, is not in the project any more"
     return Judgement(
         candidate=candidate,
-        present=present if others else "",
+        present=against,
         fingerprint=models.fingerprint(model.path),
         photos=len(new),
         objects=sum(len(photo.truth) for photo in new),
@@ -169,6 +172,7 @@ def judge(
         is_better=is_better,
         reason=reason,
         unknown=jury.unknown,
+        empty=empty,
         seconds=time.monotonic() - begun,
     )
 
@@ -179,16 +183,23 @@ def verdict(
     *,
     present: str,
     photos: int,
+    unknown: Sequence[str] = (),
 ) -> tuple[bool, str]:
-    """Whether the rule promotes, and why: AP50 above 0, or no worse on nearly all draws.
+    """Whether the rule promotes, and why: AP50 above 0, or better on nearly all draws.
 
-    The rule stays out of it where fewer than `holdback.ENOUGH` photos judge: by so few, whoever
-    is lucky is better.
+    The rule stays out of it where fewer than `holdback.ENOUGH` photos with objects judge: by so
+    few, whoever is lucky is better. It also does where nobody knows what one of the detectors, or
+    what it began with (``unknown``), has learned from: these very photos may be among it.
     """
     is_better, reason = _compared(figures, differences, present=present)
-    if is_better and photos < holdback.ENOUGH:
-        too_few = f"the rule needs {holdback.ENOUGH} photos that judge and has {photos}"
-        return False, f"{reason}; but {too_few}, so it is for you to decide"
+    doubts = []
+    if photos < holdback.ENOUGH:
+        enough = holdback.ENOUGH
+        doubts.append(f"the rule needs {enough} photos with objects that judge and has {photos}")
+    if unknown:
+        doubts.append(f"nobody knows here whether {' or '.join(unknown)} learned from these photos")
+    if is_better and doubts:
+        return False, f"{reason}; but {' and '.join(doubts)}, so it is for you to decide"
     return is_better, reason
 
 
@@ -202,7 +213,8 @@ def _compared(
         return False, "it found none of the objects (AP50 0.0%)"
     change = differences["ap50"]
     shown = f"AP50 {change.value:+.1%}, from {change.low:+.1%} to {change.high:+.1%}"
-    if change.value > 0 and change.low >= 0:
+    # Equal on one draw in forty already, it may be a single photo that makes the difference.
+    if change.low > 0:
         return True, f"better than {present}: {shown}"
     if change.value < 0 and change.high < 0:
         return False, f"worse than {present}: {shown}"
@@ -243,7 +255,7 @@ def _nobody_judges(project: Project, left_out: int) -> str:
     with project.read() as view:
         share, parts = holdback.share_of(view), holdback.parts(view)
     if parts.unfinished:
-        hint = holdback.unseen_hint(parts.unseen)
+        hint = holdback.unseen_hint(parts.waiting)
         return (
             f"{len(parts.unfinished)} photos are held back and none is reviewed in full yet; "
             f"review some of them, for example {parts.unfinished[0].file_name}"
@@ -252,6 +264,18 @@ def _nobody_judges(project: Project, left_out: int) -> str:
         f"no photo is held back: {share:.0%} of {len(parts.train)} photos are none; add photos, or "
         "hold back a larger share: annotator models judging --share 0.4"
     )
+
+
+def _empty(answers: Sequence[DetectedPhoto]) -> int:
+    """How many of the photos have nothing on them; OptionError where all of them are so."""
+    empty = sum(not photo.truth for photo in answers)
+    if empty == len(answers):
+        raise OptionError(
+            f"there is nothing to be found on the {empty} photos that judge: everything proposed "
+            "there was rejected; review more photos, or hold back a larger share: annotator models "
+            "judging --share 0.4"
+        )
+    return empty
 
 
 # -- what they see ---------------------------------------------------------------------------------

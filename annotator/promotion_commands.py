@@ -158,7 +158,8 @@ def _judging(project: Project, arguments: argparse.Namespace) -> bool:
             "share": holdback.share_of(view),
             "judge": len(parts.judges),
             "unfinished": [image.file_name for image in parts.unfinished],
-            "accepted_unseen": parts.unseen,
+            "judge_without_objects": len(parts.judges) - holdback.with_objects(parts.judges),
+            "accepted_unseen": parts.waiting,
             "by_hand": promotion.is_by_hand(view),
             "promoted": promotion.current(view),
             "history": [asdict(one) for one in promotion.history(view)],
@@ -167,7 +168,13 @@ def _judging(project: Project, arguments: argparse.Namespace) -> bool:
     lines = [
         f"{value['share']:.0%} of the photos are held back for ever: {held_back} photos, of which "
         f"{value['judge']} are reviewed in full and judge",
-        *filter(None, [holdback.weakness(len(parts.judges)), holdback.unseen_hint(parts.unseen)]),
+        *filter(
+            None,
+            [
+                holdback.weakness(holdback.with_objects(parts.judges)),
+                holdback.unseen_hint(parts.waiting),
+            ],
+        ),
         "detectors are promoted " + ("by hand" if value["by_hand"] else "by rule"),
         f"in use: {value['promoted'] or 'no detector'}",
         *(

@@ -2,7 +2,15 @@
 
 A proposal counts as right when it was accepted as it was, or edited so that its class stayed and
 its box overlaps the proposed one by an IoU of at least .5; as wrong when it was rejected, or edited
-further than that. What `annotator accept` took unseen counts as nothing: it would vouch for itself.
+further than that.
+
+What was accepted above a score unseen counts as nothing as it stands: it would vouch for itself.
+Nor does it count when somebody goes over the photos for wrong ones and takes those away: then only
+the wrong ones were looked for. It counts, as right or as wrong, where a person went on to decide on
+a photo what had been left undecided there, and where an object was opened again and decided. So the
+estimate assumes two things: that whoever decides on the rest of a photo also looks at what was
+accepted on it, and that which photos have such a rest says nothing about whether the surer
+proposals on them are right.
 """
 
 from __future__ import annotations
@@ -23,6 +31,7 @@ from annotator import schema
 from annotator.comparing import joined_name
 from annotator.journal import SUGGEST
 from annotator.merging import MARK
+from annotator.unseen import Unseen
 from annotator.views import View
 from engine.geometry import iou_boxes
 from engine.types import Box, Status
@@ -38,7 +47,7 @@ OUTSIDE = 0.05  # on either side of the interval
 REST = 20.0  # times as long as working out took, nothing is worked out again
 AT_ONCE = 500  # rows a question: databases limit how many numbers one may name
 
-IMPORT, ACCEPT_ABOVE, TAKE_BACK = "import", "accept above", "take back"  # kinds of events
+IMPORT = "import"  # kind of an event
 
 Values = NDArray[np.float64]
 Key = tuple[int | None, str]  # category (None for all of them) and source
@@ -197,7 +206,7 @@ class Decisions:
         self._clock = clock
         self._lock = Lock()
         self._decided: dict[int, Decision] = {}  # by instance
-        self._unseen: set[int] = set()
+        self._unseen = Unseen()
         self._births: dict[int, Born | None] = {}
         self._taken_in = 0  # the newest event that these know of
         self._known: Thresholds | None = None
@@ -231,11 +240,12 @@ class Decisions:
         newest, since = view.newest_event(), self._taken_in
         if newest <= since:
             return
-        _follow_unseen(view, self._unseen, since=since)
+        unlooked = set(self._unseen.unlooked)
+        self._unseen.follow(view)
         if not since:
             self._decided = self._decisions(view, _decided_rows(view, ()))
         else:
-            touched = _touched(view, since=since)
+            touched = sorted({*_touched(view, since=since), *unlooked ^ self._unseen.unlooked})
             for one in touched:
                 self._decided.pop(one, None)
             for start in range(0, len(touched), AT_ONCE):
@@ -254,7 +264,7 @@ class Decisions:
             # No birth in the journal as a proposal: nobody decided it here.
             if born is None or born[0] is None:
                 continue
-            if row.id in self._unseen and row.status == Status.ACCEPTED.value:
+            if row.id in self._unseen.unlooked:
                 continue
             is_same = not row.edited or _is_still_it(now, born)
             right = row.status != Status.REJECTED.value and is_same
@@ -295,14 +305,13 @@ def _decided_rows(view: View, conditions: Sequence[ColumnElement[bool]]) -> Sequ
     ).all()
 
 
-def _touched(view: View, *, since: int) -> list[int]:
+def _touched(view: View, *, since: int) -> set[int]:
     """The instances that events after this one were about; a run touches nothing decided."""
     table = schema.journal
     rows = view.connection.execute(
         select(table.c.changes).where(table.c.id > since, table.c.kind != SUGGEST)
     )
-    ids = {change["id"] for row in rows for change in row.changes if change["table"] == "instance"}
-    return sorted(ids)
+    return {change["id"] for row in rows for change in row.changes if change["table"] == "instance"}
 
 
 def made_by(table: Table) -> tuple[Any, Any]:
@@ -316,34 +325,6 @@ def made_by(table: Table) -> tuple[Any, Any]:
 def place_of(table: Table) -> list[Any]:
     """Class and box of instances as columns."""
     return [table.c[name] for name in ("category_id", "x0", "y0", "x1", "y1")]
-
-
-def accepted_unseen(view: View) -> set[int]:
-    """The instances that were accepted above a score, all at once, and not taken back since."""
-    unseen: set[int] = set()
-    _follow_unseen(view, unseen, since=0)
-    return unseen
-
-
-def _follow_unseen(view: View, unseen: set[int], *, since: int) -> None:
-    """Bring them in line with the events after this one."""
-    table, at_once = schema.journal, (ACCEPT_ABOVE, TAKE_BACK)
-    target = table.alias("target")
-    rows = view.connection.execute(
-        select(table.c.changes)
-        .outerjoin_from(table, target, table.c.target == target.c.id)
-        .where(
-            table.c.id > since,
-            table.c.kind.in_(at_once) | target.c.kind.in_(at_once),
-        )
-        .order_by(table.c.id)
-    )
-    for row in rows:
-        for change in row.changes:
-            if change["after"]["status"] == Status.PROPOSED.value:
-                unseen.discard(change["id"])
-            else:
-                unseen.add(change["id"])
 
 
 def _is_still_it(now: Born, born: Born) -> bool:

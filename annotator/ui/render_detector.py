@@ -58,7 +58,7 @@ def readiness(found: DetectorMaterial, *, share: float) -> str:
             f'<p class="t2-warn">Fewer than {SMALL_CLASS} objects, hardly learned: {names}</p>'
         )
     lines.append(f"<p>{_held_back(found, share)}</p>")
-    for hint in (holdback.weakness(len(found.judges)), holdback.unseen_hint(found.unseen)):
+    for hint in (holdback.weakness(found.judging), holdback.unseen_hint(found.unseen)):
         if hint:
             lines.append(f'<p class="t2-warn">{escape(_sentence(hint))}</p>')
     return "".join(lines) + "</div>"
@@ -83,6 +83,11 @@ def _of_what(found: DetectorMaterial) -> str:
     facts = [f"{len(found.complete)} of these photos are reviewed in full"]
     if found.validation:
         facts.append(f"{len(found.validation)} more choose among the networks on the way")
+    if found.unseen_train:
+        facts.append(
+            f"{found.unseen_train} more hold objects accepted above a score and not looked at:"
+            " these teach, but what is unmarked beside them is not called background"
+        )
     if found.rejected:
         facts.append(f"{count(found.rejected, 'rejected object')} taught as what it is not")
     if found.proposed:
@@ -209,8 +214,8 @@ def _judged(found: Judgement, *, in_use: str) -> str:
     state = ", now in use" if in_use == found.candidate else ""
     lines = [
         f"<strong>{escape(found.candidate)}{against}{state}</strong>",
-        f"<p>On {count(found.photos, 'photo')} held back, with {count(found.objects, 'object')};"
-        " in brackets what it may as well be on other photos (95 %).</p>",
+        f"<p>On {count(found.photos, 'photo')} held back, with {count(found.objects, 'object')}"
+        f"{_empty(found)}; in brackets what it may as well be on other photos (95 %).</p>",
         _figures(found),
         f"<p>{escape(_sentence(found.reason))}</p>",
     ]
@@ -223,6 +228,10 @@ def _judged(found: Judgement, *, in_use: str) -> str:
     if found.weakness:
         lines.append(f'<p class="t2-warn">{escape(_sentence(found.weakness))}</p>')
     return "".join(lines)
+
+
+def _empty(found: Judgement) -> str:
+    return f" and nothing on {found.empty} of them" if found.empty else ""
 
 
 def _figures(found: Judgement) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from annotator import judging, models
+from annotator import training_files as files
+from annotator.ancestry import FINGERPRINT
 from annotator.judging import Detect
 from annotator.store import Project
 from engine.types import Box, Image
@@ -19,15 +21,29 @@ NOWHERE: Box = (0.0, 0.0, 10.0, 10.0)
 
 
 def add_model(
-    project: Project, name: str, *, arch: str = "fasterrcnn", weight: float = 0.0
+    project: Project,
+    name: str,
+    *,
+    arch: str = "fasterrcnn",
+    weight: float = 0.0,
+    is_known: bool = True,
 ) -> Path:
-    """A file that says it is a detector; nothing but its card is ever read."""
+    """A file that says it is a detector; nothing but its card is ever read.
+
+    Where it ``is_known``, a training of the project made it, of which no photo is known.
+    """
     card = {"kind": "detector", "arch": arch, "options": {}, "classes": ["egg"]}
     path = project.subfolder(models.MODELS) / f"{name}.safetensors"
     weights = {"weight": np.full(2, weight, np.float32)}
     save_file(
         weights, path, metadata={"tag2mask": json.dumps({**card, "metrics": {}, "training": {}})}
     )
+    if is_known:
+        with project.write():
+            _, folder = files.new_folder(project, arch)
+        (folder / "data.json").write_text('{"images": []}', encoding="utf-8")
+        files.write_note(folder, files.REQUEST, {"what": "detector", "name": name})
+        files.write_note(folder, files.KEPT, {FINGERPRINT: models.fingerprint(path)})
     return path
 
 

@@ -63,6 +63,14 @@ def put(
     return number
 
 
+def tag(project: Project, image_id: int, category: str) -> None:
+    """One more tag on a photo."""
+    with project.write() as transaction:
+        transaction.add_category(category, actor="tester")
+        row = {"image_id": image_id, "category_id": transaction.category_ids()[category]}
+        transaction.record("set tags", [Change("image_tag", None, None, row)], actor="tester")
+
+
 def sorted_photos(project: Project, share: float = 0.2) -> tuple[list[int], list[int]]:
     """The ids of the photos that train, and of those that are held back."""
     with project.read() as view:

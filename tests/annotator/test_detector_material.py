@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from annotator import detector_material, holdback, training
+from annotator import accepting, detector_material, holdback, training
 from annotator import training_files as files
+from annotator.accepting import Choice
+from annotator.assist import Assistant
 from annotator.intake import add_photos
+from annotator.session import Context, ReviewSession
 from annotator.store import Project
 from annotator.training_kinds import KINDS, Gathered
 from annotator.training_material import gather
 from annotator.training_options import DetectorTrainingOptions
+from annotator.ui import render_detector
 from engine.errors import OptionError
 from engine.types import Status
 from exports.detection_data import DetectionData, read_detection_data
-from tests.annotator.reviewed import bare_project, put, reviewed_project, sorted_photos
+from tests.annotator.reviewed import bare_project, put, reviewed_project, sorted_photos, tag
 from tests.conftest import save_scene
 
 
@@ -125,9 +129,55 @@ def test_a_photo_with_nothing_but_rejected_objects_teaches_what_they_are_not(
     with project.read() as view:
         found = detector_material.material(view)
     assert [image.id for image in found.train] == [*others, last]
-    assert last not in found.complete  # what should be marked there may have been missed
+    assert last in found.complete  # somebody decided that there is nothing
     assert (found.classes, found.rejected) == ({"egg": 3}, 1)
+    tag(project, last, "egg")
+    with project.read() as view:
+        assert last not in detector_material.material(view).complete  # the tag says otherwise
     project.close()
+
+
+def test_a_photo_where_all_was_rejected_trains_as_background_whatever_it_was_taken_for(
+    tmp_path: Path,
+) -> None:
+    project = bare_project(tmp_path, photos=4)
+    with project.write() as transaction:
+        holdback.set_share(transaction, 0.0)
+    *others, last = sorted_photos(project, 0.0)[0]
+    for image_id in others:
+        put(project, image_id)
+    put(project, last, category=None, status=Status.REJECTED)
+    photos = {photo.image.id: photo for photo in data_of(project).part("train")}
+    assert photos[last].complete
+    assert photos[last].image.instances == ()
+    project.close()
+
+
+def test_what_was_accepted_unseen_teaches_but_not_that_the_rest_is_background(
+    hens: Project,
+) -> None:
+    train, _ = sorted_photos(hens)
+    ids = [
+        put(hens, image_id, status=Status.PROPOSED, score=0.95, checkpoint="maskrcnn-1")
+        for image_id in train[:2]
+    ]
+    accepting.accept_above(hens, Choice(0.9), actor="tester")
+    data = data_of(hens)
+    complete = {photo.image.id: photo.complete for photo in data.part("train")}
+    assert [image_id for image_id, whole in complete.items() if not whole] == train[:2]
+    taught = {one.id for photo in data.photos for one in photo.image.instances}
+    assert set(ids) <= taught
+    with hens.read() as view:
+        found = detector_material.material(view)
+    assert (len(found.complete), found.unseen_train) == (len(train) - 2, 2)
+    shown = render_detector.readiness(found, share=0.2)
+    assert f"{len(train) - 2} of these photos are reviewed in full" in shown
+    assert "2 more hold objects accepted above a score and not looked at" in shown
+    session = ReviewSession(hens, Assistant("classical"))
+    for status in (Status.PROPOSED, Status.ACCEPTED):  # looked at, and agreed to
+        session.set_status(Context(train[0], "tester"), ids[0], status)
+    with hens.read() as view:
+        assert train[0] in detector_material.material(view).complete
 
 
 def test_proposals_train_from_the_score_that_was_chosen_and_only_if_it_was(

@@ -210,7 +210,7 @@ def test_a_judgement_names_both_and_how_sure_it_is() -> None:
     assert "50.0%</b> <i>(40.0% … 60.0%)" in shown
     assert "-10.0%</b> <i>(-20.0% … +0.0%)" in shown
     assert "2 photos left out" in shown
-    assert "3 photos judge, and it takes about 10" in shown
+    assert "3 photos with objects judge, and it takes about 10" in shown
     assert "now in use" not in shown
 
 
