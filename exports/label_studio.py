@@ -32,6 +32,7 @@ RECTANGLE, BRUSH, POLYGON, BITMASK = (
 )
 MASK_KINDS = {"brush": BRUSH, "polygon": POLYGON, "bitmask": BITMASK}
 BOX_ENDING = "-box"  # of the id of the rectangle beside a mask
+SUGGESTED = "new-"  # beginning of the ids of what is no instance yet; no instance's id looks so
 
 OURS = "tag2mask"
 """Key of what we keep in the ``meta`` of a region, and beginning of our model versions."""

@@ -280,7 +280,7 @@ def _instance(drawn: Drawn, origin: str, *, is_proposal: bool) -> Instance:
         rle=drawn.rle,
         score=drawn.score,
         edited=bool(ours.get("edited")) or drawn.origin == "prediction-changed",
-        id=drawn.number if ours else None,
+        id=drawn.number,
     )
 
 

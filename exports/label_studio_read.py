@@ -25,12 +25,13 @@ from engine.geometry import clip_box, mask_to_rle
 from engine.photos import PIXEL_LIMIT
 from engine.types import Box, Rle
 from exports.contours import polygon_to_rle
-from exports.label_studio import BITMASK, BOX_ENDING, BRUSH, OURS, POLYGON, RECTANGLE
+from exports.label_studio import BITMASK, BOX_ENDING, BRUSH, OURS, POLYGON, RECTANGLE, SUGGESTED
 from exports.label_studio_rle import SOLID, decode_brush
 from exports.runs import box_of_rle, union_of_rles
 
 _KINDS = (RECTANGLE, BRUSH, POLYGON, BITMASK)
 _OUR_ID = re.compile(rf"([1-9]\d{{0,17}})(?:{BOX_ENDING})?", re.ASCII)
+_SUGGESTED_ID = re.compile(rf"({SUGGESTED}[0-9a-z]+)(?:{BOX_ENDING})?", re.ASCII)
 _FARTHEST = 1000.0  # percent; a polygon further out is a slip, and would take long to draw
 _LARGEST = 1e100  # no number of a region comes near
 _PNG_START = "data:image/png;base64,"
@@ -41,7 +42,7 @@ class Drawn:
     """An object as its regions say it."""
 
     key: str  # what the ids of its regions have in common
-    number: int | None  # our id, where the key is one
+    number: int | None  # our id, where the key is one and its ``meta`` says so too
     categories: tuple[str, ...]  # those that its regions name, each once
     box: Box | None  # of its rectangle, inside the photo
     rle: Rle | None  # of its masks
@@ -66,27 +67,51 @@ def our_number(key: str) -> int | None:
     return None if match is None else int(match.group(1))
 
 
-def objects_of(
-    result: Sequence[Any], *, size_hw: tuple[int, int] | None = None
-) -> tuple[list[Drawn], list[str]]:
-    """The objects in a result, in its order, and what could not be taken over.
+def key_of_region(name: str) -> str:
+    """What the regions of one object have in common: the id without what marks its rectangle."""
+    match = _OUR_ID.fullmatch(name) or _SUGGESTED_ID.fullmatch(name)
+    return name if match is None else match.group(1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands in a result."""
+
+    objects: tuple[Drawn, ...]  # in its order
+    problems: tuple[str, ...]  # what could not be taken over
+    unread: frozenset[str]  # keys of objects with a region that is there and makes no sense
+
+
+def found_in(result: Sequence[Any], *, size_hw: tuple[int, int] | None = None) -> Found:
+    """The objects in a result, what could not be taken over, and of which objects that was.
 
     Regions must have been drawn on a photo of ``size_hw``, or, where that is not known, of one
     size.
     """
     objects: dict[str, Drawn] = {}
     problems: list[str] = []
+    unread: set[str] = set()
     for entry in result:
         try:
             one = _object_of(entry, size_hw)
         except FormatError as error:
             problems.append(str(error))
+            if isinstance(entry, Mapping):
+                unread.add(key_of_region(str(entry.get("id"))))
             continue
         if one is None:
             continue
         before = objects.get(one.key)
         objects[one.key] = one if before is None else _joined(before, one)
-    return list(objects.values()), problems
+    return Found(tuple(objects.values()), tuple(problems), frozenset(unread))
+
+
+def objects_of(
+    result: Sequence[Any], *, size_hw: tuple[int, int] | None = None
+) -> tuple[list[Drawn], list[str]]:
+    """The objects and the problems of `found_in`."""
+    found = found_in(result, size_hw=size_hw)
+    return list(found.objects), list(found.problems)
 
 
 def size_in(result: Sequence[Any]) -> tuple[int, int] | None:
@@ -106,10 +131,12 @@ def _object_of(entry: Any, size_hw: tuple[int, int] | None) -> Drawn | None:
     if not isinstance(entry, Mapping):
         raise FormatError(f"a region must be an object, got {type(entry).__name__}")
     kind, value = entry.get("type"), entry.get("value")
-    if not isinstance(value, Mapping) or "original_width" not in entry:
-        return None
     key = str(entry.get("id"))
     what = f"region {key!r}"
+    if not isinstance(value, Mapping) or "original_width" not in entry:
+        if kind in _KINDS:
+            raise FormatError(f"{what} does not say where it is, or on how large a picture")
+        return None
     size = size_in([entry])
     if size is None or size_hw not in (None, size):
         shown = f"{entry.get('original_width')!r} x {entry.get('original_height')!r}"
@@ -123,16 +150,19 @@ def _object_of(entry: Any, size_hw: tuple[int, int] | None) -> Drawn | None:
     box, rle = _shape(str(kind), value, size, what, notes)
     number, meta = our_number(key), entry.get("meta")
     ours = meta.get(OURS) if isinstance(meta, Mapping) else None
+    provenance: Mapping[str, Any] = ours if isinstance(ours, Mapping) else {}
+    if number is not None and provenance.get("id") != number:
+        number = None  # others count their regions, too
     score: Any = entry.get("score")
     return Drawn(
-        key=key if number is None else str(number),
+        key=key_of_region(key),
         number=number,
         categories=(names[0],),
         box=box,
         rle=rle,
         score=float(score) if _is_number(score) and 0 <= score <= 1 else None,
         origin=str(entry.get("origin", "")),
-        provenance=ours if isinstance(ours, Mapping) else {},
+        provenance=provenance,
         notes=tuple(notes),
     )
 
@@ -142,6 +172,7 @@ def _joined(first: Drawn, second: Drawn) -> Drawn:
     masks = [one.rle for one in (first, second) if one.rle is not None]
     return replace(
         first,
+        number=second.number if first.number is None else first.number,
         categories=tuple(dict.fromkeys([*first.categories, *second.categories])),
         box=first.box or second.box,
         rle=union_of_rles(masks) if masks else None,

@@ -6,9 +6,10 @@ told before anything is sent.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
@@ -18,13 +19,22 @@ from annotator.labelstudio.client import Upload
 from annotator.labelstudio.remote import MOST_FILES, Remote
 from annotator.store import Project
 from annotator.views import Photo
-from engine.errors import OptionError
+from engine.errors import OptionError, PhotoError
 from exports.label_studio_files import LOCAL_FILES, address_of
 
 UPLOAD, LOCAL = "upload", "local"
+UPLOADED = "/data/upload/"  # what the address of a photo begins with that was sent
 MOST_BYTES = 32_000_000  # of one upload request
 _SHOWN_BY_BROWSERS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")
 _ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the photos that were to be sent, to be written down before the next ones go."""
+
+    addresses: Mapping[int, str]  # by the ids of the photos
+    problems: Mapping[int, str] = field(default_factory=dict)  # why others cannot be shown there
 
 
 class PhotoSource(Protocol):
@@ -33,13 +43,14 @@ class PhotoSource(Protocol):
     def problem(self, photo: Photo) -> str | None:
         """Why this photo cannot be shown there; None where it can."""
 
-    def prepare(self, remote: Remote, remote_project: int) -> None:
-        """What the project there needs once."""
+    def prepare(self, remote: Remote, remote_project: int, photos: Sequence[Photo]) -> None:
+        """What the project there needs once for these photos."""
 
-    def addresses(
-        self, remote: Remote, remote_project: int, photos: Sequence[Photo]
-    ) -> Iterator[Mapping[int, str]]:
-        """Photo id -> address, in parts that can be written down one by one."""
+    def address(self, photo: Photo) -> str | None:
+        """Where the photo stands; None where only sending it tells."""
+
+    def send(self, remote: Remote, remote_project: int, photos: Sequence[Photo]) -> Iterator[Part]:
+        """Send those that have no address of their own."""
 
 
 def photo_source(project: Project, mode: str, *, document_root: Path | None) -> PhotoSource:
@@ -67,29 +78,41 @@ class Uploads:
     project: Project
 
     def problem(self, photo: Photo) -> str | None:
-        """Gone, or changed beyond opening."""
-        path = self.project.photo_path(photo)
-        return None if path.is_file() else f"the file {path} is gone"
+        """Gone, or damaged."""
+        try:
+            pictures.picture(self.project, photo)
+        except PhotoError as error:
+            return str(error)
+        return None
 
-    def prepare(self, remote: Remote, remote_project: int) -> None:
+    def prepare(self, remote: Remote, remote_project: int, photos: Sequence[Photo]) -> None:
         """Nothing."""
 
-    def addresses(
-        self, remote: Remote, remote_project: int, photos: Sequence[Photo]
-    ) -> Iterator[Mapping[int, str]]:
+    def address(self, photo: Photo) -> str | None:
+        """The server says where it puts it."""
+        return None
+
+    def send(self, remote: Remote, remote_project: int, photos: Sequence[Photo]) -> Iterator[Part]:
         """Upload them, a few megabytes at a time."""
         part: dict[int, Upload] = {}
+        problems: dict[int, str] = {}
         size = 0
         for photo in photos:
-            path, media_type = pictures.picture(self.project, photo)
-            content = path.read_bytes()
+            try:
+                path, media_type = pictures.picture(self.project, photo)
+                content = path.read_bytes()
+            except PhotoError as error:
+                problems[photo.id] = str(error)
+                continue
+            except OSError as error:
+                problems[photo.id] = f"the file cannot be read ({error.strerror})"
+                continue
             if part and (len(part) == MOST_FILES or size + len(content) > MOST_BYTES):
-                yield remote.upload(remote_project, part)
+                yield Part(remote.upload(remote_project, part))
                 part, size = {}, 0
             part[photo.id] = (_name(photo, media_type), content, media_type)
             size += len(content)
-        if part:
-            yield remote.upload(remote_project, part)
+        yield Part(remote.upload(remote_project, part) if part else {}, problems)
 
 
 def _name(photo: Photo, media_type: str) -> str:
@@ -112,27 +135,37 @@ class LocalFiles:
             return f"{path} lies in no folder inside {self.root}"
         return unseen_by_browsers(photo) if path.is_file() else f"the file {path} is gone"
 
-    def prepare(self, remote: Remote, remote_project: int) -> None:
-        """Open the folders of the photos for the project there."""
-        with self.project.read() as view:
-            photos = view.photos()
-        folders = {
-            path.relative_to(self.root).parts[0]
-            for path in (self.project.photo_path(photo).resolve() for photo in photos)
-            if path.is_relative_to(self.root) and path.parent != self.root
-        }
-        for name in sorted(folders):
-            remote.add_local_storage(remote_project, str(self.root / name))
+    def prepare(self, remote: Remote, remote_project: int, photos: Sequence[Photo]) -> None:
+        """Open the folders that these photos have in common for the project there."""
+        for folder in _common_folders(self._paths(photos)):
+            remote.add_local_storage(remote_project, str(folder))
 
-    def addresses(
-        self, remote: Remote, remote_project: int, photos: Sequence[Photo]
-    ) -> Iterator[Mapping[int, str]]:
-        """Their places below the root."""
-        yield {
-            photo.id: LOCAL_FILES
-            + quote(self.project.photo_path(photo).resolve().relative_to(self.root).as_posix())
-            for photo in photos
-        }
+    def address(self, photo: Photo) -> str | None:
+        """Its place below the root."""
+        path = self.project.photo_path(photo).resolve()
+        return LOCAL_FILES + quote(path.relative_to(self.root).as_posix())
+
+    def send(self, remote: Remote, remote_project: int, photos: Sequence[Photo]) -> Iterator[Part]:
+        """Nothing."""
+        return iter(())
+
+    def _paths(self, photos: Sequence[Photo]) -> dict[str, list[Path]]:
+        """The folders of the photos, by the folder that was added and the first one in the root.
+
+        No two of the latter have a folder inside the root in common.
+        """
+        groups: dict[str, list[Path]] = {}
+        for photo in photos:
+            place = self.project.photo_path(photo).resolve().parent
+            first = place.relative_to(self.root).parts[0]
+            groups.setdefault(f"{first}/{photo.folder}", []).append(place)
+        return groups
+
+
+def _common_folders(groups: Mapping[str, Sequence[Path]]) -> list[Path]:
+    """One folder a group, without those that lie in another."""
+    common = {Path(os.path.commonpath(places)) for places in groups.values()}
+    return sorted(one for one in common if not any(each in common for each in one.parents))
 
 
 @dataclass(frozen=True)
@@ -145,14 +178,16 @@ class BaseAddress:
         """Of a kind that browsers do not show."""
         return unseen_by_browsers(photo)
 
-    def prepare(self, remote: Remote, remote_project: int) -> None:
+    def prepare(self, remote: Remote, remote_project: int, photos: Sequence[Photo]) -> None:
         """Nothing."""
 
-    def addresses(
-        self, remote: Remote, remote_project: int, photos: Sequence[Photo]
-    ) -> Iterator[Mapping[int, str]]:
-        """The base with the names behind it."""
-        yield {photo.id: address_of(self.base, photo.file_name) for photo in photos}
+    def address(self, photo: Photo) -> str | None:
+        """The base with the name behind it."""
+        return address_of(self.base, photo.file_name)
+
+    def send(self, remote: Remote, remote_project: int, photos: Sequence[Photo]) -> Iterator[Part]:
+        """Nothing."""
+        return iter(())
 
 
 def unseen_by_browsers(photo: Photo) -> str | None:

@@ -11,10 +11,12 @@ from annotator.labelstudio.journal import Base, digest
 from annotator.palette import colour
 from annotator.store import Project
 from engine.geometry import clip_box
-from engine.types import CURATED, Instance, LabeledImage, Rle, Status
+from engine.types import CURATED, Box, Instance, LabeledImage, Rle, Status
 from exports.label_studio import TaskChoices, provenance
+from exports.label_studio_read import Drawn
 
 KEY = "label_studio_key"
+TOLERANCE = 0.01  # pixels; percent and back differ by 1e-12
 
 
 def key_of(project: Project) -> str:
@@ -107,4 +109,38 @@ def base_of(instance: Instance, image: LabeledImage, choices: TaskChoices) -> Ba
         mask=mask_digest(instance.rle),
         sent=tuple(name for name, sent in (("box", has_box), ("mask", has_mask)) if sent),
         is_proposal=instance.status is Status.PROPOSED,
+    )
+
+
+# -- the same or not -----------------------------------------------------------------------------
+
+
+def is_near(first: Box, second: Box) -> bool:
+    """The same box, but for what percent and back cost."""
+    return all(abs(a - b) <= TOLERANCE for a, b in zip(first, second, strict=True))
+
+
+def print_of(drawn: Drawn) -> str:
+    """Of what the regions of an object say there; changes when a person changes them."""
+    return digest([sorted(drawn.categories), drawn.box, mask_digest(drawn.rle)])
+
+
+def is_as_sent(drawn: Drawn, base: Base) -> bool:
+    """Whether the regions there say what both sides had last."""
+    return (
+        drawn.categories == (base.category,)
+        and (drawn.box is None or is_near(drawn.box, base.box))
+        and ("mask" not in base.sent or mask_digest(drawn.rle) == base.mask)
+    )
+
+
+def stands(instance: Instance, base: Base | None, image: LabeledImage) -> bool:
+    """Whether the decision stands there as it is here, in whoever's annotation."""
+    box = clip_box(instance.box, width=image.width, height=image.height) or instance.box
+    return (
+        base is not None
+        and not base.is_proposal
+        and base.category == instance.category
+        and is_near(base.box, box)
+        and base.mask == mask_digest(instance.rle)
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from engine.errors import StoreError
 
 FOLDER = "labelstudio"
+FIRST = 0  # stands for the number of what came with the task: an import tells no numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ class Base:
     mask: str  # digest of the mask; empty for none
     sent: tuple[str, ...]  # "box", "mask": what stands there of it
     is_proposal: bool
-    key: str = ""  # id of its region there, where that was drawn there
+    key: str = ""  # id of its region there, where that is not our id
+    prediction: int = FIRST  # of a proposal: number of the prediction that it stands in
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Base:
@@ -42,7 +44,30 @@ class Base:
             sent=tuple(value["sent"]),
             is_proposal=bool(value["is_proposal"]),
             key=str(value["key"]),
+            prediction=int(value.get("prediction", FIRST)),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """An annotation there as it was looked at last.
+
+    An object that it held and no longer holds was taken away in it; one that it never held was not.
+    """
+
+    digest: str  # of its result; empty where something in it could not be taken over
+    holds: Mapping[int, str]  # our ids -> print of what stood there; empty for: as we sent it
+    kept_here: Mapping[int, str] = field(default_factory=dict)
+    """Conflicts decided for here: our ids -> print of theirs; empty for: taken away there."""
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Seen:
+        """The inverse of `dataclasses.asdict`, after JSON made text of the ids."""
+        holds, kept = (
+            {int(number): str(text) for number, text in value[name].items()}
+            for name in ("holds", "kept_here")
+        )
+        return cls(digest=str(value["digest"]), holds=holds, kept_here=kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,30 +81,82 @@ class Entry:
     curated: str = ""  # digest of the decisions that stand there
     made_with: str = ""  # digest of the choices that regions were made with
     annotation: str = ""  # digest of the annotation that we made
-    taken: str = ""  # digest of the annotation that was pulled last
+    ours: int = FIRST  # its number
+    taken: str = ""  # digest of what an earlier version pulled last, which kept no ``seen``
     seen_at: str = ""  # when the task was changed last, as of the last pull
     base: Mapping[int, Base] = field(default_factory=dict)  # by our ids
+    seen: Mapping[int, Seen] = field(default_factory=dict)  # by the numbers of annotations
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Entry:
+        """The inverse of `dataclasses.asdict`, also of what earlier versions wrote."""
+        base = {int(number): Base.from_dict(one) for number, one in value["base"].items()}
+        if "seen" in value:
+            seen = {int(number): Seen.from_dict(one) for number, one in value["seen"].items()}
+        else:
+            # Before anything was pulled, whatever stands there of our decisions stands in ours.
+            is_plain = not value.get("taken")
+            held = {n: "" for n, one in base.items() if is_plain and not one.is_proposal}
+            ours = str(value.get("annotation", ""))
+            seen = {FIRST: Seen(digest=ours, holds=held)} if ours else {}
+        return cls(**{**value, "base": base, "seen": seen})
+
+    def settled(self, annotations: Sequence[Mapping[str, Any]]) -> Entry:
+        """With the number of the annotation that came with the task, if that is still there."""
+        mine = [one for one in annotations if one.get("import_id") == self.image_id]
+        if FIRST not in self.seen or not mine:
+            return self
+        as_sent = [one for one in mine if digest(one["result"]) == self.annotation]
+        number = min(int(one["id"]) for one in as_sent or mine)
+        seen = dict(self.seen)
+        first = seen.pop(FIRST)
+        seen.setdefault(number, first)
+        return replace(self, seen=seen, ours=self.ours or number)
+
+    def knows(self, annotation: Mapping[str, Any]) -> bool:
+        """Whether the annotation is as it was when it was sent or pulled."""
+        standing = digest(annotation["result"])
+        seen = self.seen.get(int(annotation["id"]))
+        if seen is not None:
+            return standing == seen.digest
+        is_first = annotation.get("import_id") == self.image_id
+        return standing == self.taken or (is_first and standing == self.annotation)
 
 
 class SyncJournal:
     """The entries of one project on one server; opened for one command at a time.
 
-    ``project`` is our project's own key, ``title`` what the project there was asked for as.
+    ``project`` is our project's own key, ``title`` what the project there was asked for as,
+    ``remote_title`` what it is called and ``created`` when it was made: a server that begins anew
+    counts from one again, and the journal of another project of the same number is worth nothing.
     """
 
     def __init__(
-        self, folder: Path, *, url: str, project: str, remote_project: int, title: str
+        self,
+        folder: Path,
+        *,
+        url: str,
+        project: str,
+        remote_project: int,
+        title: str,
+        remote_title: str,
+        created: str,
     ) -> None:
-        self.path = folder / FOLDER / f"{_key(url)}-{remote_project}.jsonl"
-        self._opening = {"url": url, "of": project, "project": remote_project, "title": title}
+        self.path = folder / FOLDER / f"{url_key(url)}-{remote_project}.jsonl"
         self._entries: dict[int, Entry] = {}
         self._file: TextIO | None = None
-        lines = _lines(self.path)
-        if lines and {**lines[0], "title": title} == self._opening:
-            for line in lines[1:]:
+        opening = {"url": url, "of": project, "project": remote_project, "title": title}
+        opening["created"] = created
+        last: dict[str, Any] = {}
+        for line in _lines(self.path):
+            if "url" in line:
+                last = line
+                if not _is_same(line, opening, remote_title):
+                    self._entries.clear()
+            elif last and _is_same(last, opening, remote_title):
                 self._take(line)
-        else:
-            self._append([self._opening])
+        if last.get("created") != created or not _is_same(last, opening, remote_title):
+            self._append([opening, *(asdict(one) for one in self._entries.values())])
 
     def __enter__(self) -> SyncJournal:
         return self
@@ -128,25 +205,45 @@ class SyncJournal:
 
     def _take(self, value: dict[str, Any]) -> None:
         try:
-            base = {int(number): Base.from_dict(one) for number, one in value["base"].items()}
-            entry = Entry(**{**value, "base": base})
+            entry = Entry.from_dict(value)
         except (KeyError, TypeError, ValueError, AttributeError):
             return  # of another version: the next push finds out from the server
         self._entries[entry.image_id] = entry
 
 
-def known_projects(folder: Path, *, url: str, project: str, title: str) -> list[int]:
-    """The projects there that were asked for by this title before, latest first."""
+def known_projects(
+    folder: Path, *, url: str, project: str, title: str
+) -> list[tuple[int, str | None]]:
+    """The projects there that were asked for by this title before, latest first.
+
+    Each as its number and when it was made, where that is known.
+    """
     found = []
-    for path in (folder / FOLDER).glob(f"{_key(url)}-*.jsonl"):
-        opening = next(iter(_lines(path)), {})
+    for path in (folder / FOLDER).glob(f"{url_key(url)}-*.jsonl"):
+        openings = [line for line in _lines(path) if "url" in line]
+        opening = openings[-1] if openings else {}
         if opening.get("of") == project and opening.get("title") == title:
-            found.append((path.stat().st_mtime, int(opening["project"])))
-    return [number for _, number in sorted(found, reverse=True)]
+            made = opening.get("created")
+            found.append((path.stat().st_mtime, int(opening["project"]), made))
+    latest_first = sorted(found, key=lambda one: one[0], reverse=True)
+    return [(number, made) for _, number, made in latest_first]
 
 
-def _key(url: str) -> str:
+def url_key(url: str) -> str:
+    """What the names of the files about one server begin with."""
     return hashlib.sha256(url.encode()).hexdigest()[:12]
+
+
+def _is_same(line: Mapping[str, Any], opening: Mapping[str, Any], remote_title: str) -> bool:
+    """Whether both are of one project there, whatever it was asked for as.
+
+    An earlier version did not note when the project was made; then its title has to be the same.
+    """
+    if any(line.get(name) != opening[name] for name in ("url", "of", "project")):
+        return False
+    if "created" in line:
+        return bool(line["created"] == opening["created"])
+    return line.get("title") == remote_title
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -13,24 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from annotator import review, shaping
-from annotator.labelstudio.contents import mask_digest
+from annotator.labelstudio.contents import is_near, mask_digest
 from annotator.labelstudio.journal import Base
+from annotator.labelstudio.voices import ORIGIN, Said
 from engine.geometry import mask_to_rle, rle_to_mask
 from engine.types import CURATED, PERSON, Box, Instance, Rle, Source, Status
 from exports.label_studio_read import Drawn
 from exports.runs import box_of_rle
 
 Side = Literal["here", "there"]
-TOLERANCE = 0.01  # pixels; percent and back differ by 1e-12
-ORIGIN = "label_studio"  # in the options of a source: where an object was drawn
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What the annotation there speaks of: only that can have been taken away."""
-
-    proposals: bool
-    decisions: bool
 
 
 @dataclass(kw_only=True)
@@ -42,127 +33,95 @@ class Merge:
     conflicts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # what could not be taken over
     base: dict[int, Base] = field(default_factory=dict)  # of what has an id here
-    is_agreed: bool = True  # nothing here differs from there afterwards
+    gone: set[int] = field(default_factory=set)  # taken away there, and rejected here
+    kept_here: list[Said] = field(default_factory=list)  # conflicts decided for what is here
+    left: list[Said] = field(default_factory=list)  # of classes that the project has not
 
 
 @dataclass(frozen=True)
 class Sides:
     """One photo as it was and is."""
 
-    ours: Sequence[Instance]  # all of the photo, whatever their status
-    theirs: Sequence[Drawn]
+    ours: Mapping[int, Instance]  # all of the photo, whatever their status, by their ids
+    theirs: Sequence[Said]
     base: Mapping[int, Base]
-    answers: Answers
-    annotation: int  # its number there, for the source of what was drawn in it
 
 
 def merge(sides: Sides, *, prefer: Side, classes: Collection[str]) -> Merge:
     """Bring what is there here. ``classes`` are those that the project knows."""
     merged = Merge()
-    ours = {one.id: one for one in sides.ours if one.id is not None}
-    numbers = _numbers(sides)
-    seen: set[int] = set()
-    for drawn in sides.theirs:
-        merged.problems += drawn.notes
-        unknown = [name for name in drawn.categories if name not in classes]
+    for said in sides.theirs:
+        mine = None if said.number is None else sides.ours.get(said.number)
+        known = None if said.number is None else sides.base.get(said.number)
+        if said.drawn is None:
+            if mine is not None and known is not None:
+                _only_here(merged, said, mine, known, prefer)
+            continue
+        merged.problems += said.drawn.notes
+        unknown = [name for name in said.drawn.categories if name not in classes]
         if unknown:
             merged.problems.append(f"the project has no class {unknown[0]!r}; add it, pull again")
-            merged.is_agreed = False
-            seen.update({numbers[drawn.key]} if drawn.key in numbers else ())
-            continue
-        number = numbers.get(drawn.key, drawn.number)
-        mine = None if number is None else ours.get(number)
-        known = None if number is None else sides.base.get(number)
-        if number is not None:
-            seen.add(number)
-        if mine is not None and number is not None:
-            _both(merged, number, mine, drawn, known, prefer)
+            merged.left.append(said)
+        elif mine is not None:
+            _both(merged, said, said.drawn, mine, known, prefer)
         else:
-            _only_there(merged, number, drawn, known, prefer, sides.annotation)
-    for number, known in sides.base.items():
-        answered = sides.answers.proposals if known.is_proposal else sides.answers.decisions
-        mine = ours.get(number)
-        if number not in seen and mine is not None and answered:
-            _only_here(merged, number, mine, known, prefer)
-    gone = {one.id for one in merged.changed if one.status is Status.REJECTED}
-    if any(one.status in CURATED and one.id not in seen | gone for one in sides.ours):
-        merged.is_agreed = False
+            _only_there(merged, said, said.drawn, known, prefer)
     return merged
-
-
-def _numbers(sides: Sides) -> dict[str, int]:
-    """Region id there -> our id: those that we sent, and those that came from there before."""
-    numbers = {one.key: number for number, one in sides.base.items() if one.key}
-    for one in sides.ours:
-        origin = one.source.options.get(ORIGIN)
-        if one.id is not None and isinstance(origin, Mapping) and origin.get("region"):
-            numbers[str(origin["region"])] = one.id
-    for drawn in sides.theirs:
-        if drawn.number is not None:
-            numbers[drawn.key] = drawn.number
-    return numbers
 
 
 # -- the cases -----------------------------------------------------------------------------------
 
 
 def _both(
-    merged: Merge, number: int, mine: Instance, drawn: Drawn, known: Base | None, prefer: Side
+    merged: Merge, said: Said, drawn: Drawn, mine: Instance, known: Base | None, prefer: Side
 ) -> None:
     """It is here and there."""
+    assert mine.id is not None
     target = _target(mine, drawn, known)
-    merged.base[number] = _base(target, drawn)
     if _is_same(mine, target) and mine.status in CURATED:
+        merged.base[mine.id] = _base(target, drawn, mine.id)
         return
     changed_here = mine.status is not Status.PROPOSED if known is None else _moved(mine, known)
     changed_there = known is None or known.is_proposal or not _is_base(target, known)
-    if not changed_there:
-        merged.is_agreed = False
+    if not changed_there and not said.is_again:
         return
-    if changed_here:
+    if changed_here or said.is_again:
         verb = "rejected" if mine.status is Status.REJECTED else "changed"
         what = f"{verb} here and decided differently there"
-        merged.conflicts.append(_told(number, what, prefer))
-    if changed_here and prefer == "here":
-        merged.is_agreed = False
-    else:
-        merged.changed.append(_decided(mine, target))
+        merged.conflicts.append(_told(mine.id, what, prefer))
+        if prefer == "here":
+            merged.kept_here.append(said)
+            return
+    merged.base[mine.id] = _base(target, drawn, mine.id)
+    merged.changed.append(_decided(mine, target))
 
 
-def _only_there(
-    merged: Merge,
-    number: int | None,
-    drawn: Drawn,
-    known: Base | None,
-    prefer: Side,
-    annotation: int,
-) -> None:
+def _only_there(merged: Merge, said: Said, drawn: Drawn, known: Base | None, prefer: Side) -> None:
     """It was drawn there, or is gone here."""
     target = _target(None, drawn, known)
     # A proposal may have given way to those of a newer run: that is no decision of a person.
-    if number is not None and not (known is not None and known.is_proposal):
-        if known is not None:
-            merged.base[number] = _base(target, drawn)
-            if _is_base(target, known):
-                merged.is_agreed = False
-                return  # deleted here, as it was there
-        merged.conflicts.append(_told(number, "deleted here and changed there", prefer))
+    if said.number is not None and not (known is not None and known.is_proposal):
+        if known is not None and not said.is_again and _is_base(target, known):
+            return  # deleted here, as it was there
+        merged.conflicts.append(_told(said.number, "deleted here and changed there", prefer))
         if prefer == "here":
-            merged.is_agreed = False
+            merged.kept_here.append(said)
             return
-    merged.added.append((_new(target, drawn, annotation), _base(target, drawn)))
+    merged.added.append((_new(target, drawn, said.annotation), _base(target, drawn, None)))
 
 
-def _only_here(merged: Merge, number: int, mine: Instance, known: Base, prefer: Side) -> None:
+def _only_here(merged: Merge, said: Said, mine: Instance, known: Base, prefer: Side) -> None:
     """A person took it away there."""
+    assert mine.id is not None
     if mine.status is Status.REJECTED:
         return
-    if _moved(mine, known):
-        merged.conflicts.append(_told(number, "changed here and taken away there", prefer))
+    if _moved(mine, known) or said.is_again:
+        what = "changed here and taken away there"
+        merged.conflicts.append(_told(mine.id, what, prefer))
         if prefer == "here":
-            merged.base[number] = known
-            merged.is_agreed = False
+            merged.kept_here.append(said)
             return
+    merged.gone.add(mine.id)
     merged.changed.append(review.reject(mine))
 
 
@@ -197,10 +156,10 @@ def _target(mine: Instance | None, drawn: Drawn, known: Base | None) -> _Target:
     if box is None:
         if mine is not None and "box" not in sent and not repainted:
             box = mine.box
-    elif known is not None and _is_near(box, known.box):
+    elif known is not None and is_near(box, known.box):
         box = box_of_rle(rle) if repainted and rle is not None else known.box
     box = box or drawn.extent
-    if mine is not None and _is_near(box, mine.box):
+    if mine is not None and is_near(box, mine.box):
         box = mine.box  # without what percent and back cost
     if rle is None and mine is not None and "mask" not in sent and mine.rle is not None:
         rle = mine.rle if box == mine.box else _cut(mine.rle, box)
@@ -214,14 +173,10 @@ def _cut(rle: Rle, box: Box) -> Rle | None:
     return mask_to_rle(mask) if mask.any() else None
 
 
-def _is_near(first: Box, second: Box) -> bool:
-    return all(abs(a - b) <= TOLERANCE for a, b in zip(first, second, strict=True))
-
-
 def _is_same(mine: Instance, target: _Target) -> bool:
     return (
         mine.category == target.category
-        and _is_near(mine.box, target.box)
+        and is_near(mine.box, target.box)
         and mask_digest(mine.rle) == mask_digest(target.rle)
     )
 
@@ -230,7 +185,7 @@ def _is_base(target: _Target, known: Base) -> bool:
     """Whether nothing changed there."""
     return (
         target.category == known.category
-        and _is_near(target.box, known.box)
+        and is_near(target.box, known.box)
         and ("mask" not in known.sent or mask_digest(target.rle) == known.mask)
     )
 
@@ -242,7 +197,7 @@ def _moved(mine: Instance, known: Base) -> bool:
         mine.status is Status.REJECTED
         or is_decided == known.is_proposal
         or mine.category != known.category
-        or not _is_near(mine.box, known.box)
+        or not is_near(mine.box, known.box)
         or ("mask" in known.sent and mask_digest(mine.rle) != known.mask)
     )
 
@@ -268,12 +223,13 @@ def _new(target: _Target, drawn: Drawn, annotation: int) -> Instance:
     return replace(one, source=Source(PERSON.pipeline, options=origin))
 
 
-def _base(target: _Target, drawn: Drawn) -> Base:
+def _base(target: _Target, drawn: Drawn, number: int | None) -> Base:
+    """As both sides have it afterwards; ``number`` is our id, None while it has none yet."""
     return Base(
         category=target.category,
         box=target.box,
         mask=mask_digest(target.rle),
         sent=target.sent,
         is_proposal=False,
-        key="" if drawn.number is not None else drawn.key,
+        key="" if drawn.key == str(number) else drawn.key,
     )

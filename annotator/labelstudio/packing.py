@@ -68,6 +68,10 @@ class Pack:
         self.packed.append(Packed(image.id, ext_id, standing, self._end, len(content)))
         self._end += len(content)
 
+    def check(self, image: LabeledImage) -> None:
+        """FormatError as `add`, for a photo that has its task already."""
+        checked_task(image, ext_id_of(self._key, image.id), self._choices, self._check)
+
     def batches(self) -> Iterator[list[Packed]]:
         """In order, as many at once as a request should hold."""
         batch: list[Packed] = []

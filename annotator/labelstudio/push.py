@@ -10,25 +10,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from annotator.labelstudio import contents
-from annotator.labelstudio.addresses import PhotoSource
-from annotator.labelstudio.client import LabelStudioError, Missing, NoAnswer
-from annotator.labelstudio.journal import Entry, SyncJournal, known_projects
+from annotator.labelstudio.addresses import UPLOADED, PhotoSource
+from annotator.labelstudio.client import LabelStudioError, NoAnswer
+from annotator.labelstudio.journal import FIRST, Entry, Seen, SyncJournal
+from annotator.labelstudio.locking import alone_with
 from annotator.labelstudio.packing import Pack, Packed
+from annotator.labelstudio.planning import Plan, made_plan, new_data
 from annotator.labelstudio.reconciling import Meant, Outcome, reconcile
-from annotator.labelstudio.remote import Remote, RemoteProject, RemoteTask, checked_title
+from annotator.labelstudio.remote import Remote, RemoteProject, checked_title
+from annotator.labelstudio.targets import journal_of
 from annotator.store import Project
-from annotator.views import Photo
-from engine.errors import OptionError
-from engine.types import LabeledImage
+from engine.types import CURATED
 from exports.choices import Selection
 from exports.contents import Loss
-from exports.label_studio import LabelStudioOptions, TaskChoices, task_data
+from exports.label_studio import LabelStudioOptions
 from exports.label_studio_check import LabelCheck
-from exports.label_studio_config import FittedConfig, fitted_config, label_config
-from exports.label_studio_files import hold_label_studio
 
 OnProgress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, and how much there is."""
@@ -71,22 +69,6 @@ class PushChoices:
     settle_seconds: float = SETTLE_SECONDS  # between two looks after a broken request
 
 
-@dataclass(kw_only=True)
-class _Plan:
-    """What there is to do; nothing of it has been done."""
-
-    target: RemoteProject | None
-    config: FittedConfig
-    choices: TaskChoices
-    images: dict[int, LabeledImage]  # as the format holds them
-    prints: dict[int, contents.Prints]  # as they are here
-    new: list[int] = field(default_factory=list)
-    changed: list[int] = field(default_factory=list)
-    there: dict[int, RemoteTask] = field(default_factory=dict)
-    twice: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-
 def push(
     project: Project,
     remote: Remote,
@@ -100,42 +82,30 @@ def push(
 
     LabelStudioError, NoAnswer and other AnnotatorErrors stop it; what was sent by then is written
     down, and the same call goes on from there. Wrong data stops it before anything is sent.
+    JobError while another push or pull is under way.
     """
-    key = contents.key_of(project)
-    held = hold_label_studio(selection.images, choices.options)
-    target = find_target(project, remote, key=key, title=choices.title)
-    config = _config(target, selection, choices)
-    plan = _Plan(
-        target=target,
-        config=config,
-        choices=TaskChoices(choices.options, config.controls),
-        images={image.id: image for image in held.images},
-        prints={image.id: contents.prints_of(image) for image in selection.images},
-    )
-    with project.read() as view:
-        photos = {photo.id: photo for photo in view.photos()}
-    _leave_out(plan, photos, source)
-    _sort(project, remote, plan, key=key, title=choices.title)
-    with Pack(key, plan.choices, LabelCheck(config.xml)) as pack:
-        for done, image_id in enumerate(plan.new):
-            on_progress("checking", done, len(plan.new))
-            pack.add(plan.images[image_id])
-        target = _prepare(remote, plan, choices)
-        source.prepare(remote, target.id)
-        with journal_of(project, remote, target, key=key, title=choices.title) as journal:
-            sender = _Sender(remote, target.id, plan, journal, source, choices, on_progress)
-            sender.send_new(pack, photos)
-            outcomes = sender.send_changed()
-    return _report(remote, selection, plan, target, outcomes, held.losses)
+    title = choices.title
+    with alone_with(project.folder, remote.client.url):
+        plan = made_plan(project, remote, selection, choices.options, source, title=title)
+        with Pack(plan.key, plan.choices, LabelCheck(plan.config.xml)) as pack:
+            _check(plan, pack, on_progress)
+            target = _prepare(remote, plan, choices)
+            source.prepare(remote, target.id, [plan.photos[number] for number in plan.images])
+            with journal_of(project, remote, target, key=plan.key, title=title) as journal:
+                sender = _Sender(
+                    project, remote, target.id, plan, journal, source, choices, on_progress
+                )
+                sender.send_new(pack)
+                outcomes = sender.send_changed()
+    return _report(remote, selection, plan, target, outcomes)
 
 
 def _report(
     remote: Remote,
     selection: Selection,
-    plan: _Plan,
+    plan: Plan,
     target: RemoteProject,
     outcomes: Mapping[int, Outcome],
-    losses: tuple[Loss, ...],
 ) -> PushReport:
     updated = sum(one.did_something for one in outcomes.values())
     waiting = [plan.images[number].file_name for number, one in outcomes.items() if one.is_waiting]
@@ -148,120 +118,32 @@ def _report(
         photos=len(plan.images),
         sent=len(plan.new),
         updated=updated,
-        unchanged=len(plan.images) - len(plan.new) - updated - len(waiting),
+        unchanged=len(plan.images)
+        - len(plan.new)
+        - sum(one.did_something or one.is_waiting for one in outcomes.values()),
         waiting=tuple(waiting),
         twice=tuple(plan.twice),
         left_out=tuple(plan.left_out),
-        losses=losses,
+        losses=plan.losses,
         unclassed=selection.unclassed,
     )
-
-
-# -- planning ------------------------------------------------------------------------------------
-
-
-def find_target(project: Project, remote: Remote, *, key: str, title: str) -> RemoteProject | None:
-    """The project there: the one that was pushed to under this title, else one called so.
-
-    OptionError where several could be meant.
-    """
-    title = checked_title(title)
-    for number in known_projects(project.folder, url=remote.client.url, project=key, title=title):
-        try:
-            return remote.project(number)
-        except Missing:
-            continue  # deleted there
-    found = remote.projects(title)
-    if len(found) > 1:
-        numbers = ", ".join(str(one.id) for one in found)
-        raise OptionError(
-            f"{remote.client.url} has {len(found)} projects called {title!r} (numbers {numbers}); "
-            "rename all but one, or give the title of another"
-        )
-    return found[0] if found else None
-
-
-def _config(
-    target: RemoteProject | None, selection: Selection, choices: PushChoices
-) -> FittedConfig:
-    if not selection.classes:
-        raise OptionError("the project has no classes yet, so there is nothing to label with")
-    kinds, colours = choices.options.kinds, contents.colours_of(selection.categories)
-    if target is None or target.label_config.strip() in ("", "<View></View>", "<View/>"):
-        xml = label_config(selection.classes, kinds, colours=colours)
-        return FittedConfig(xml, fitted_config(xml, selection.classes, kinds).controls, ("all",))
-    return fitted_config(target.label_config, selection.classes, kinds, colours=colours)
-
-
-def _leave_out(plan: _Plan, photos: Mapping[int, Photo], source: PhotoSource) -> None:
-    """Photos that could not be shown there stay here, and are told."""
-    for image_id, image in list(plan.images.items()):
-        problem = source.problem(photos[image_id])
-        if problem is not None:
-            plan.left_out.append(f"{image.file_name}: {problem}")
-            del plan.images[image_id]
-
-
-def _sort(project: Project, remote: Remote, plan: _Plan, *, key: str, title: str) -> None:
-    """What is new there, and what has changed since it was sent."""
-    if plan.target is None:
-        plan.new = list(plan.images)
-        return
-    for task in remote.tasks(plan.target.id):
-        image_id = contents.image_id_of(key, task.ext_id)
-        if image_id is None:
-            continue
-        known = plan.there.get(image_id)
-        if known is not None and image_id in plan.images:
-            plan.twice.append(plan.images[image_id].file_name)
-        if known is None or task.id < known.id:
-            plan.there[image_id] = task
-    with journal_of(project, remote, plan.target, key=key, title=title) as journal:
-        for image_id, image in plan.images.items():
-            if image_id not in plan.there:
-                plan.new.append(image_id)
-            elif _is_changed(plan, image, journal.get(image_id)):
-                plan.changed.append(image_id)
-
-
-def journal_of(
-    project: Project, remote: Remote, target: RemoteProject, *, key: str, title: str
-) -> SyncJournal:
-    """What is known of this project there; use it as a context."""
-    return SyncJournal(
-        project.folder,
-        url=remote.client.url,
-        project=key,
-        remote_project=target.id,
-        title=checked_title(title),
-    )
-
-
-def _is_changed(plan: _Plan, image: LabeledImage, entry: Entry) -> bool:
-    task = plan.there[image.id]
-    return (
-        entry.task != task.id
-        or entry.made_with != contents.made_with(plan.choices)
-        or contents.Prints(entry.proposed, entry.curated) != plan.prints[image.id]
-        or _new_data(plan, image) is not None
-    )
-
-
-def _new_data(plan: _Plan, image: LabeledImage) -> dict[str, Any] | None:
-    """The data of the task with what has changed here; None where nothing has."""
-    task, value = plan.there[image.id], plan.choices.controls.value
-    address = str(task.data.get(value, ""))
-    fresh = {
-        **task.data,
-        **task_data(image, address=address, ext_id=task.ext_id, value=value),
-    }
-    return fresh if fresh != task.data else None
 
 
 # -- sending -------------------------------------------------------------------------------------
 
 
-def _prepare(remote: Remote, plan: _Plan, choices: PushChoices) -> RemoteProject:
+def _check(plan: Plan, pack: Pack, on_progress: OnProgress) -> None:
+    """Make and check all that may be sent; FormatError where Label Studio would choke on it."""
+    total = len(plan.new) + len(plan.changed)
+    for done, image_id in enumerate(plan.new):
+        on_progress("checking", done, total)
+        pack.add(plan.images[image_id])
+    for done, image_id in enumerate(plan.changed, start=len(plan.new)):
+        on_progress("checking", done, total)
+        pack.check(plan.images[image_id])
+
+
+def _prepare(remote: Remote, plan: Plan, choices: PushChoices) -> RemoteProject:
     target = plan.target
     if target is None:
         target = remote.create_project(checked_title(choices.title), plan.config.xml)
@@ -273,27 +155,30 @@ def _prepare(remote: Remote, plan: _Plan, choices: PushChoices) -> RemoteProject
 
 @dataclass(frozen=True)
 class _Sender:
+    project: Project
     remote: Remote
     number: int  # of the project there
-    plan: _Plan
+    plan: Plan
     journal: SyncJournal
     source: PhotoSource
     settings: PushChoices
     on_progress: OnProgress
 
-    def send_new(self, pack: Pack, photos: Mapping[int, Photo]) -> None:
+    def send_new(self, pack: Pack) -> None:
         """Batch by batch: the photos, then their tasks, then a note of it."""
         done, total = 0, len(pack.packed)
         for batch in pack.batches():
             addresses: dict[int, str] = {}
-            for part in self._addresses([photos[one.image_id] for one in batch]):
+            for part in self._addresses([one.image_id for one in batch]):
                 # Also where nothing more is done yet: this is where a person may stop it.
                 self.on_progress("sending", done, total)
                 addresses.update(part)
-            tasks = self._import(batch, pack.body(batch, addresses))
-            self.journal.keep(
-                self._entry(one, task) for one, task in zip(batch, tasks, strict=True)
-            )
+            ready = [one for one in batch if one.image_id in addresses]
+            if ready:
+                tasks = self._import(ready, pack.body(ready, addresses))
+                self.journal.keep(
+                    self._entry(one, task) for one, task in zip(ready, tasks, strict=True)
+                )
             done += len(batch)
         self.on_progress("sending", done, total)
 
@@ -303,30 +188,48 @@ class _Sender:
         for done, image_id in enumerate(self.plan.changed):
             self.on_progress("updating", done, len(self.plan.changed))
             image, task = self.plan.images[image_id], self.plan.there[image_id]
-            fresh = _new_data(self.plan, image)
+            fresh = new_data(self.plan, image, self.source)
             if fresh is not None:
                 self.remote.set_data(task.id, fresh)
-            entry = self.journal.get(image_id)
-            outcome = reconcile(
-                self.remote,
-                Meant(self.number, task.id, image, self.plan.prints[image_id], self.plan.choices),
-                entry,
+            with self.project.read() as view:
+                here = view.instances(image_id)
+            meant = Meant(
+                remote_project=self.number,
+                task=task.id,
+                image=image,
+                prints=self.plan.prints[image_id],
+                choices=self.plan.choices,
+                decided=frozenset(
+                    one.id for one in here if one.id is not None and one.status in CURATED
+                ),
             )
+            outcome = reconcile(self.remote, meant, self.journal.get(image_id))
             outcomes[image_id] = outcome.with_data(fresh is not None)
             self.journal.keep([outcome.entry])
         return outcomes
 
-    def _addresses(self, photos: Sequence[Photo]) -> Iterator[Mapping[int, str]]:
-        """Those from before a break, then the others, each noted as soon as it is known."""
-        known = {photo.id: self.journal.get(photo.id).address for photo in photos}
-        yield {image_id: address for image_id, address in known.items() if address}
-        left = [photo for photo in photos if not known[photo.id]]
-        for part in self.source.addresses(self.remote, self.number, left) if left else ():
+    def _addresses(self, numbers: Sequence[int]) -> Iterator[Mapping[int, str]]:
+        """Those that are known, then the others, each noted as soon as it is."""
+        known: dict[int, str] = {}
+        left = []
+        for number in numbers:
+            photo = self.plan.photos[number]
+            address, uploaded = self.source.address(photo), self.journal.get(number).address
+            if address is None and uploaded.startswith(UPLOADED):
+                address = uploaded  # before a break
+            if address is None:
+                left.append(photo)
+            else:
+                known[number] = address
+        yield known
+        for part in self.source.send(self.remote, self.number, left) if left else ():
             self.journal.keep(
                 replace(self.journal.get(image_id), address=address)
-                for image_id, address in part.items()
+                for image_id, address in part.addresses.items()
             )
-            yield part
+            for number, problem in part.problems.items():
+                self.plan.leave_out(number, problem)
+            yield part.addresses
 
     def _import(self, batch: Sequence[Packed], body: bytes) -> list[int]:
         try:
@@ -357,6 +260,7 @@ class _Sender:
     def _entry(self, one: Packed, task: int) -> Entry:
         image, choices = self.plan.images[one.image_id], self.plan.choices
         known = self.journal.get(one.image_id)
+        held = {each.id: "" for each in contents.decisions(image) if each.id is not None}
         return Entry(
             image_id=one.image_id,
             task=task,
@@ -365,6 +269,7 @@ class _Sender:
             curated=self.plan.prints[one.image_id].curated,
             made_with=contents.made_with(choices),
             annotation=one.annotation,
+            seen={FIRST: Seen(digest=one.annotation, holds=held)} if one.annotation else {},
             base={
                 instance.id: contents.base_of(instance, image, choices)
                 for instance in image.instances

@@ -28,6 +28,7 @@ class RemoteProject:
     id: int
     title: str
     label_config: str
+    created: str  # when it was made; no other project of this number has the same
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,13 @@ class Remote:
     def project(self, number: int) -> RemoteProject:
         """One project; Missing where there is none (any more)."""
         answer = self.client.get(f"/api/projects/{number}/")
-        return RemoteProject(number, str(answer["title"]), str(answer["label_config"]))
+        return _project(answer)
 
     def create_project(self, title: str, label_config: str) -> RemoteProject:
         """A new one, with what it needs for predictions to be seen."""
         body = {"title": title, "label_config": label_config, "show_collab_predictions": True}
         number = int(self.client.post("/api/projects/", body)["id"])
-        return RemoteProject(number, title, label_config)
+        return self.project(number)  # whatever the answer leaves out
 
     def ensure_view(self, project: int) -> None:
         """Make a view if there is none: without one the editor opens empty on its first visit."""
@@ -221,18 +222,34 @@ class Remote:
 
     # -- what is drawn -----------------------------------------------------------------------
 
-    def add_prediction(self, project: int, task: int, prediction: Mapping[str, Any]) -> None:
-        """One more prediction."""
+    def prediction_or_none(self, number: int) -> dict[str, Any] | None:
+        """One prediction; None where there is none (any more)."""
+        try:
+            answer: dict[str, Any] = self.client.get(f"/api/predictions/{number}/")
+        except Missing:
+            return None
+        return answer
+
+    def add_prediction(self, project: int, task: int, prediction: Mapping[str, Any]) -> int:
+        """One more prediction; its number."""
         body = {**prediction, "task": task, "project": project}
-        self.client.post("/api/predictions/", body)
+        return int(self.client.post("/api/predictions/", body)["id"])
 
     def delete_prediction(self, number: int) -> None:
         """Take a prediction away."""
         self.client.delete(f"/api/predictions/{number}/")
 
-    def add_annotation(self, task: int, annotation: Mapping[str, Any]) -> None:
-        """One more annotation."""
-        self.client.post(f"/api/tasks/{task}/annotations/", dict(annotation))
+    def annotation_or_none(self, number: int) -> dict[str, Any] | None:
+        """One annotation; None where there is none (any more)."""
+        try:
+            answer: dict[str, Any] = self.client.get(f"/api/annotations/{number}/")
+        except Missing:
+            return None
+        return answer
+
+    def add_annotation(self, task: int, annotation: Mapping[str, Any]) -> int:
+        """One more annotation; its number."""
+        return int(self.client.post(f"/api/tasks/{task}/annotations/", dict(annotation))["id"])
 
     def set_annotation(self, number: int, result: Sequence[Any]) -> None:
         """Replace what an annotation holds."""
@@ -265,3 +282,12 @@ class Remote:
         if not any(one.get("path") == folder for one in present):
             body = {"project": project, "path": folder, "title": "photos", "use_blob_urls": True}
             self.client.post("/api/storages/localfiles", body)
+
+
+def _project(answer: Mapping[str, Any]) -> RemoteProject:
+    return RemoteProject(
+        id=int(answer["id"]),
+        title=str(answer["title"]),
+        label_config=str(answer["label_config"]),
+        created=str(answer.get("created_at", "")),
+    )

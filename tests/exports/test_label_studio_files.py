@@ -179,12 +179,12 @@ def test_a_proposal_that_a_person_took_away_stays_away(tmp_path: Path) -> None:
 
 
 def test_a_proposal_that_was_changed_there_is_edited(tmp_path: Path) -> None:
-    meta = {"tag2mask": {"status": "proposed", "source": Source("classical").as_dict()}}
-    drawn = {"tag2mask": {"status": "drawn", "source": PERSON.as_dict()}}
+    meta = {"status": "proposed", "source": Source("classical").as_dict()}
+    drawn = {"status": "drawn", "source": PERSON.as_dict()}
     result = [
-        rectangle("1", meta=meta, origin="prediction"),
-        rectangle("2", meta=meta, origin="prediction-changed"),
-        rectangle("3", meta=drawn, origin="prediction-changed"),
+        rectangle("1", meta={"tag2mask": {**meta, "id": 1}}, origin="prediction"),
+        rectangle("2", meta={"tag2mask": {**meta, "id": 2}}, origin="prediction-changed"),
+        rectangle("3", meta={"tag2mask": {**drawn, "id": 3}}, origin="prediction-changed"),
     ]
     task = {"data": {"image": "x.jpg"}, "annotations": [{"result": result}]}
     found = read(tmp_path, task).images[0].instances

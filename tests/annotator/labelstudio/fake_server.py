@@ -145,7 +145,9 @@ class FakeLabelStudio:
             (r"/api/tasks/(\d+)/", "GET", lambda q, b, n: self._get("tasks", n)),
             (r"/api/tasks/(\d+)/", "PATCH", lambda q, b, n: self._get("tasks", n).update(b)),
             (r"/api/tasks/(\d+)/annotations/", "POST", self._add_annotation),
+            (r"/api/annotations/(\d+)/", "GET", lambda q, b, n: self._inside("annotations", n)),
             (r"/api/annotations/(\d+)/", "PATCH", self._set_annotation),
+            (r"/api/predictions/(\d+)/", "GET", lambda q, b, n: self._inside("predictions", n)),
             ("/api/predictions/", "POST", self._add_prediction),
             (r"/api/predictions/(\d+)/", "DELETE", self._delete_prediction),
         ]
@@ -156,6 +158,14 @@ class FakeLabelStudio:
             raise Refused(404, f"No {kind} matches the given query.")
         return found
 
+    def _inside(self, kind: str, number: int) -> dict[str, Any]:
+        """What belongs to some task."""
+        for task in self.tasks:
+            for one in task[kind]:
+                if one["id"] == number:
+                    return dict(one)
+        raise Refused(404, f"No {kind} matches the given query.")
+
     def _list_projects(self, query: dict[str, str], body: Any) -> Any:
         found = [one for one in self.state.projects.values() if query["title"] in one["title"]]
         return {"results": found, "next": None}
@@ -164,7 +174,7 @@ class FakeLabelStudio:
         if not 3 <= len(body["title"]) <= 50:
             raise Refused(400, "Validation error")
         number = next(self._ids)
-        self.state.projects[number] = {**body, "id": number}
+        self.state.projects[number] = {**body, "id": number, "created_at": self.now()}
         return self.state.projects[number]
 
     def _import(self, query: dict[str, str], body: Any, project: int) -> Any:
@@ -244,8 +254,9 @@ class FakeLabelStudio:
 
     def _add_prediction(self, query: dict[str, str], body: Any) -> Any:
         assert body["project"] in self.state.projects
-        self._get("tasks", body["task"])["predictions"].append({**body, "id": next(self._ids)})
-        return body
+        prediction = {**body, "id": next(self._ids)}
+        self._get("tasks", body["task"])["predictions"].append(prediction)
+        return prediction
 
     def _delete_prediction(self, query: dict[str, str], body: Any, number: int) -> None:
         for task in self.tasks:

@@ -188,9 +188,9 @@ def test_a_conflict_is_named_and_decided_by_the_rule(
         assert (one.category, one.rle) == ("cat", mask_to_rle(MASK))
     else:
         assert (one.category, one.rle) == ("dog", mask_to_rle(OTHER))
-    # Named once; what is here goes there beside theirs.
-    assert take(filled, remote).conflicts == []
-    send(filled, remote)
+    # One that was decided for here stays open, and is named until it is decided otherwise.
+    assert len(take(filled, remote).conflicts) == (1 if prefer == "here" else 0)
+    assert send(filled, remote).waiting == ()  # what is here goes there beside theirs
     count = len(fake.task_of("b.png")["annotations"])
     assert count == (2 if prefer == "here" else 1)
     assert take(filled, remote).photos == 0
@@ -279,16 +279,17 @@ def test_skipped_tasks_drafts_and_strangers_are_counted(
     assert report.photos == 0
 
 
-def test_of_several_annotations_the_newest_counts(
+def test_of_several_annotations_each_brings_what_it_holds_alone(
     filled: Project, remote: Remote, fake: FakeLabelStudio
 ) -> None:
     send(filled, remote)
     task = fake.task_of("été/写真.png")
-    fake.submit(task, [drawn("one")])
-    fake.submit(task, [drawn("two", rectanglelabels=["dog"])])
+    fake.submit(task, [drawn("one"), drawn("both")])
+    fake.submit(task, [drawn("both", x=10.0), drawn("two", rectanglelabels=["dog"])])
     report = take(filled, remote)
-    assert [one.category for one in on(filled, 4)] == ["dog"]
-    assert len(report.set_aside) == 1
+    assert [one.category for one in on(filled, 4)] == ["cat", "cat", "dog"]
+    assert on(filled, 4)[1].box == pytest.approx((12, 45, 72, 63))  # the newer one's
+    assert report.set_aside == ["été/写真.png: 1 older annotations"]
 
 
 def test_a_project_that_was_never_pushed_cannot_be_pulled(filled: Project, remote: Remote) -> None:
