@@ -6,7 +6,6 @@ import copy
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 from annotator.sample import make_sample
 from annotator.store import Project
 from annotator.workspace import Workspace, key_of
+from tests.ports import free_port
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -32,13 +32,17 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-START_SECONDS = 90
+START_SECONDS = 240  # a machine that is ten times slower than usual is no defect
+PATIENCE = 120_000  # milliseconds for anything in the browser, for the same reason
+TEST_SECONDS = 900  # of a whole test, the start of its server and browser included
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The time limit of all tests is too short for those that start a server and a browser."""
+    for item in items:
+        is_ours = Path(__file__).parent in item.path.parents
+        if is_ours and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 class Server:
@@ -49,6 +53,7 @@ class Server:
         self.state = state
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self._has_answered = False  # pages know the port then
 
     @property
     def url(self) -> str:
@@ -58,7 +63,25 @@ class Server:
     def key(self) -> str:
         return key_of(self.folder)
 
+    @property
+    def log(self) -> Path:
+        """What it says; a file, because nobody reads a pipe and a full one would block it."""
+        return self.state / "server.log"
+
     def start(self) -> None:
+        """Until it answers."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + START_SECONDS
+        while (said := self._try_to_start(deadline)) is not None:
+            if "address already in use" not in said.lower() or time.monotonic() > deadline:
+                raise AssertionError(f"the server ended: {said}")
+            if not self._has_answered:
+                self.port = free_port()
+            time.sleep(0.2)
+        self._has_answered = True
+
+    def _try_to_start(self, deadline: float) -> str | None:
+        """None once it answers; what it said where it ended instead."""
         command = [sys.executable, "-m", "annotator", "serve", str(self.folder)]
         command += ["--port", str(self.port), "--no-browser"]
         environment = {
@@ -66,28 +89,32 @@ class Server:
             "XDG_STATE_HOME": str(self.state),
             "XDG_CACHE_HOME": str(self.state / "cache"),
         }
-        self.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
-            self._wait()
+            return self._wait(deadline)
         except BaseException:  # a time limit of the test as well: nothing must stay behind
             self.kill()
             raise
 
-    def _wait(self) -> None:
+    def _wait(self, deadline: float) -> str | None:
         assert self.process is not None
-        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                assert self.process.stderr is not None
-                raise AssertionError(f"the server ended: {self.process.stderr.read().decode()}")
+                self.process = None
+                return self._said()
             try:
-                with urllib.request.urlopen(self.url + "config", timeout=5):
-                    return
+                # Where it has not told its address yet, somebody else answers at it.
+                if self.url in self._said():
+                    with urllib.request.urlopen(self.url + "config", timeout=5):
+                        return None
             except (urllib.error.URLError, ConnectionError, TimeoutError):
-                time.sleep(0.1)
-        raise AssertionError(f"the server did not answer within {START_SECONDS} s")
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"no answer within {START_SECONDS} s; it said: {self._said()}")
+
+    def _said(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
     def showing(self, folder: Path) -> Server:
         """The same running app, asked for another project."""
@@ -109,9 +136,7 @@ class Server:
 
     def _collect(self) -> None:
         assert self.process is not None
-        self.process.wait(timeout=30)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self.process.wait(timeout=120)
         self.process = None
 
 
@@ -165,9 +190,10 @@ def context(tmp_path: Path) -> Iterator[sync_api.BrowserContext]:
             headless=True,
             args=FLAGS,
             viewport={"width": 1280, "height": 800},
+            timeout=180_000,
         )
-        opened.set_default_timeout(20_000)
+        opened.set_default_timeout(PATIENCE)
         # `expect` has a limit of its own, 5 s: too little for a page on a busy machine.
-        sync_api.expect.set_options(timeout=20_000)
+        sync_api.expect.set_options(timeout=PATIENCE)
         yield opened
         opened.close()

