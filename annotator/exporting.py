@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from annotator.own_files import stamp_of
 from annotator.store import Project
 from engine.errors import FormatError, OptionError
 from engine.options import as_dict, from_dict
@@ -147,7 +148,11 @@ def plan(
     with project.read() as view:
         categories = list(view.category_names().items())
         selection = select(view.labeled(choices.statuses), categories, choices)
-        name = str(view.setting("name", ""))
+        about = About(
+            description=str(view.setting("name", "")),
+            date_created=datetime.now(UTC).isoformat(timespec="seconds"),
+            stamp=stamp_of(view),
+        )
     held = writer.hold(selection, own)
     return Plan(
         format=format_name,
@@ -156,7 +161,7 @@ def plan(
         selection=replace(selection, images=held.images),
         left_out=selection.left_out,
         losses=held.losses,
-        about=About(description=name, date_created=datetime.now(UTC).isoformat(timespec="seconds")),
+        about=about,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from annotator.journal import Change
 from annotator.merging import Merge, merge, prepared
+from annotator.own_files import event_of, past_of
 from annotator.store import Project, Transaction
 from annotator.views import Photo, View, instance_row
 from engine.errors import FormatError, OptionError
@@ -42,6 +43,8 @@ class ImportReport:
     added: int
     known: int  # there already
     replaced: int  # undecided ones that gave way
+    updated: int  # objects of this project that were changed in a file of its own
+    tagged: int  # photos that had no tags
     conflicts: tuple[str, ...]  # left out: decided otherwise here
     refused: tuple[str, ...]  # photos that are not in the project, or of another size
     notes: tuple[str, ...]  # what the reader left out
@@ -59,6 +62,10 @@ class ImportReport:
             f" {self.known} were there already, {self.replaced} undecided ones replaced",
             f"{self.matched} of {self.photos} photos of {self.path} are in the project",
         ]
+        if self.updated:
+            lines.append(f"{self.updated} objects of this project were changed in the file")
+        if self.tagged:
+            lines.append(f"{self.tagged} photos without tags got those of the file")
         if self.new_classes:
             lines.append(f"new classes: {', '.join(self.new_classes)}")
         if self.conflicts:
@@ -110,13 +117,13 @@ def import_file(
     if not matched:
         why = f": {refused[0]}" if refused else f": {reading.notes[0]}" if reading.notes else ""
         raise FormatError(f"{str(path)!r} speaks of no photo of this project{why}")
-    incoming = {
-        photo.id: _prepared(image, taken_as, source or path.name, path.name)
-        for photo, image in matched
-    }
+    origin = source or path.name
+    incoming = {photo.id: _prepared(image, taken_as, origin, path.name) for photo, image in matched}
+    how = _How(reading, actor, renewed=origin if taken_as == "proposed" else None)
     with project.write() as transaction:
-        classes = _add_classes(transaction, incoming, actor)
-        merges = _write(transaction, matched, incoming, actor, on_progress)
+        tags = _missing_tags(transaction, reading, matched)
+        classes = _add_classes(transaction, incoming, tags, actor)
+        merges = _write(transaction, how, matched, incoming, tags, on_progress)
     return ImportReport(
         path=str(path),
         format=format_name,
@@ -127,6 +134,7 @@ def import_file(
         refused=tuple(refused),
         notes=reading.notes,
         new_classes=classes,
+        tagged=len(tags),
         **_counted(merges),
     )
 
@@ -149,6 +157,7 @@ def _counted(merges: Sequence[tuple[Photo, Merge]]) -> dict[str, Any]:
         "added": sum(len(one.added) for _, one in merges),
         "known": sum(one.known for _, one in merges),
         "replaced": sum(len(one.removed) for _, one in merges),
+        "updated": sum(len(one.changed) for _, one in merges),
         "conflicts": tuple(
             f"{photo.file_name}: {_shown(one)}" for photo, done in merges for one in done.conflicts
         ),
@@ -217,40 +226,68 @@ def _prepared(image: LabeledImage, taken_as: As, source: str, file_name: str) ->
     return [one for one in found if one is not None]
 
 
+Tags = Mapping[int, tuple[str, ...]]  # of photos
+
+
+def _missing_tags(
+    transaction: Transaction, reading: Reading, matched: Sequence[tuple[Photo, LabeledImage]]
+) -> Tags:
+    """What the file says of photos that have no tags; what a person said of the others stays."""
+    present = transaction.all_tags()
+    return {
+        photo.id: reading.tags[image.file_name]
+        for photo, image in matched
+        if reading.tags.get(image.file_name) and photo.id not in present
+    }
+
+
 def _add_classes(
-    transaction: Transaction, incoming: Mapping[int, Sequence[Instance]], actor: str
+    transaction: Transaction, incoming: Mapping[int, Sequence[Instance]], tags: Tags, actor: str
 ) -> tuple[str, ...]:
     """The classes that the project had not, in the order in which they come."""
     known = transaction.category_ids()
     names = dict.fromkeys(
         one.category for instances in incoming.values() for one in instances if one.category
     )
+    names |= dict.fromkeys(tag for labels in tags.values() for tag in labels)
     new = tuple(name for name in names if name not in known)
     for name in new:
         transaction.add_category(name, actor=actor)
     return new
 
 
+@dataclass(frozen=True)
+class _How:
+    """What holds for all photos of an import."""
+
+    reading: Reading
+    actor: str
+    renewed: str | None  # the source whose proposals the file says anew
+
+
 def _write(
     transaction: Transaction,
+    how: _How,
     matched: Sequence[tuple[Photo, LabeledImage]],
     incoming: Mapping[int, Sequence[Instance]],
-    actor: str,
+    tags: Tags,
     on_progress: Callable[[int, int], None] | None,
 ) -> list[tuple[Photo, Merge]]:
     """One event for each photo on which something changes."""
-    ids = transaction.category_ids()
     splits = {image.split for _, image in matched}
+    stamps = how.reading.stamps
+    written = {stamp: event_of(transaction, stamp) for stamp in dict.fromkeys(stamps.values())}
+    ids = transaction.category_ids()
     merges = []
     for place, (photo, image) in enumerate(matched, start=1):
-        done = merge(transaction.instances(photo.id), incoming[photo.id])
-        changes = [
-            Change("instance", old.id, transaction.row("instance", old.id), None)
-            for old in done.removed
-        ]
+        since = written.get(stamps.get(image.file_name, ""))
+        past = since and past_of(transaction, photo, since=since, imports=IMPORT)
+        present = transaction.instances(photo.id)
+        done = merge(present, incoming[photo.id], past=past or None, renewed=how.renewed)
+        changes = _changes(transaction, photo, done)
         changes += [
-            Change("instance", None, None, instance_row(one, image_id=photo.id, category_ids=ids))
-            for one in done.added
+            Change("image_tag", None, None, {"image_id": photo.id, "category_id": ids[tag]})
+            for tag in tags.get(photo.id, ())
         ]
         # One split for all photos is none.
         if image.split and not photo.split and len(splits) > 1:
@@ -258,13 +295,29 @@ def _write(
             assert row is not None
             changes.append(Change("image", photo.id, row, {**row, "split": image.split}))
         if changes:
-            transaction.record(IMPORT, changes, actor=actor, image_id=photo.id)
+            transaction.record(IMPORT, changes, actor=how.actor, image_id=photo.id)
         merges.append((photo, done))
         if on_progress is not None and (place % PROGRESS_EVERY == 0 or place == len(matched)):
             on_progress(place, len(matched))
     return merges
 
 
+def _changes(transaction: Transaction, photo: Photo, done: Merge) -> list[Change]:
+    ids = transaction.category_ids()
+    rows = [instance_row(one, image_id=photo.id, category_ids=ids) for one in done.changed]
+    gone = [(old.id, None) for old in done.removed]
+    kept = [(one.id, row) for one, row in zip(done.changed, rows, strict=True)]
+    new = [instance_row(one, image_id=photo.id, category_ids=ids) for one in done.added]
+    return [
+        *(
+            Change("instance", number, transaction.row("instance", number), row)
+            for number, row in [*gone, *kept]
+        ),
+        *(Change("instance", None, None, row) for row in new),
+    ]
+
+
 def _shown(instance: Instance) -> str:
     x0, y0, x1, y1 = instance.box
-    return f"{instance.category} at {x0:g}, {y0:g} to {x1:g}, {y1:g}"
+    which = "" if instance.id is None else f"object {instance.id}, "
+    return f"{which}{instance.category} at {x0:g}, {y0:g} to {x1:g}, {y1:g}"

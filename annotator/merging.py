@@ -1,7 +1,8 @@
-"""What a photo holds and what a file says of it come in; what to add and to remove comes out. Pure.
+"""What a photo holds and what a file says of it come in; what to do about it comes out. Pure.
 
-What a person decided is never touched. What was imported before is known again by the mark that
-its source keeps, however it was edited since; so importing twice adds nothing twice.
+What a person decided is never touched by others' files. What was imported before is known again
+by the mark that its source keeps, however it was edited since; so importing twice adds nothing
+twice. Objects that this project wrote into the file itself are known by their ids: see `own`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from annotator.own_files import Past
+from annotator.own_objects import Own, own
 from engine.geometry import iou_boxes
 from engine.types import Instance, Rle, Source, Status
 
@@ -26,11 +29,12 @@ class Merge:
     removed: tuple[Instance, ...]  # undecided, and replaced by what is added
     known: int  # there already
     conflicts: tuple[Instance, ...]  # left out: a person decided otherwise here
+    changed: tuple[Instance, ...] = ()  # objects of this project as the file has them now
 
     @property
     def changes_anything(self) -> bool:
         """Whether there is something to write."""
-        return bool(self.added or self.removed)
+        return bool(self.added or self.removed or self.changed)
 
 
 def prepared(
@@ -38,8 +42,9 @@ def prepared(
 ) -> Instance | None:
     """The instance as it would be stored, marked; None where it should not be.
 
-    As curated, a status and a source that the file states stay; what states none is `accepted`.
-    As a proposal, what the file calls rejected stays out.
+    As curated, a status and a source that the file states stay, and the id by which it may be one
+    of ours; what states no status is `accepted`. As a proposal, what the file calls rejected
+    stays out.
     """
     stated = instance.source.pipeline != file_name
     mark = _mark(instance)
@@ -53,12 +58,46 @@ def prepared(
     kept = instance.source if stated else replace(instance.source, pipeline=source)
     # A run's number is that of another project.
     origin = replace(kept, run=None, options={**kept.options, MARK: mark})
-    return replace(instance, id=None, source=origin, edited=instance.status is Status.EDITED)
+    return replace(instance, source=origin, edited=instance.status is Status.EDITED)
 
 
-def merge(present: Sequence[Instance], incoming: Sequence[Instance]) -> Merge:
-    """Fit what a file says (all from `prepared`) to what the photo holds."""
-    free = list(present)
+def merge(
+    present: Sequence[Instance],
+    incoming: Sequence[Instance],
+    *,
+    past: Past | None = None,
+    renewed: str | None = None,
+) -> Merge:
+    """Fit what a file says (all from `prepared`) to what the photo holds.
+
+    ``past`` is that of the photo where this project wrote the file, else None. ``renewed`` is the
+    source whose proposals the file says anew, also where it says that there are none.
+    """
+    mine = own(present, incoming, past) if past is not None else Own()
+    stands = {one.id: one for one in mine.changed}
+    done = _merge_others(
+        [stands.get(one.id, one) for one in present],
+        [replace(one, id=None) for place, one in enumerate(incoming) if place not in mine.places],
+        taken=mine.ids,
+        renewed=renewed,
+    )
+    return replace(
+        done,
+        known=done.known + mine.known,
+        conflicts=(*mine.conflicts, *done.conflicts),
+        changed=mine.changed,
+    )
+
+
+def _merge_others(
+    present: Sequence[Instance],
+    incoming: Sequence[Instance],
+    *,
+    taken: frozenset[int],
+    renewed: str | None,
+) -> Merge:
+    """What is known by no id. Objects that are ``taken`` already are no twins and give no way."""
+    free = [one for one in present if one.id not in taken]
     new = []
     for one in incoming:
         twin = _twin(one, free)
@@ -68,7 +107,14 @@ def merge(present: Sequence[Instance], incoming: Sequence[Instance]) -> Merge:
             free.remove(twin)
     decided = [one for one in present if one.status is not Status.PROPOSED or one.edited]
     added = [one for one in new if not _is_decided(one, decided)]
-    removed = [one for one in free if one not in decided and _gives_way(one, added, incoming)]
+    sources = {one.source.pipeline for one in incoming if one.status is Status.PROPOSED}
+    if renewed is not None:
+        sources.add(renewed)
+    removed = [
+        one
+        for one in free
+        if one not in decided and (one.source.pipeline in sources or _gives_way(one, added))
+    ]
     return Merge(
         added=tuple(added),
         removed=tuple(removed),
@@ -100,16 +146,8 @@ def _is_decided(one: Instance, decided: Sequence[Instance]) -> bool:
     return bool(same) and float(iou_boxes([one.box], same).max()) >= SAME_OBJECT_IOU
 
 
-def _gives_way(old: Instance, added: Sequence[Instance], incoming: Sequence[Instance]) -> bool:
-    """Whether an undecided instance is replaced.
-
-    By a curated one that covers it, or because its own source has thought again.
-    """
-    if any(
-        one.status is Status.PROPOSED and one.source.pipeline == old.source.pipeline
-        for one in incoming
-    ):
-        return True
+def _gives_way(old: Instance, added: Sequence[Instance]) -> bool:
+    """Whether an undecided instance is replaced by a curated one that covers it."""
     same = [
         one.box for one in added if one.category == old.category and one.status != Status.PROPOSED
     ]

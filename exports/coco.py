@@ -20,6 +20,7 @@ from engine.types import CURATED, LabeledImage, Source, Status
 from exports.coco_annotations import Annotation, annotation_entry
 from exports.coco_sections import (
     numbered,
+    own_ids,
     read_categories,
     read_images,
     with_annotations,
@@ -29,14 +30,20 @@ from exports.photo_names import KnownPhotos
 from exports.progress import WRITING, OnProgress, counted, silent
 from exports.whole_files import write_whole
 
+OURS = "tag2mask"  # the key of ``info`` that only we write
+STAMP = "stamp"  # in it: see `exports.formats.About`
+
 
 @dataclass(frozen=True)
 class CocoFile:
     """What a COCO file says, and what of it could not be taken over."""
 
-    images: tuple[LabeledImage, ...]  # in the order of the file; tags are the classes seen there
+    images: tuple[LabeledImage, ...]  # in the order of the file; tags as stated, or classes seen
     categories: tuple[tuple[int, str], ...]  # as in the file, from 0 perhaps; places of text ids
     notes: tuple[str, ...]
+    tags: Mapping[str, tuple[str, ...]]  # file name -> those that the file states
+    ours: frozenset[int]  # ids of annotations that prove to be those that a project wrote
+    stamp: str  # which project; empty in the files of others
 
 
 def write_coco(
@@ -164,13 +171,14 @@ def coco_of(
     """What `read_coco` makes of a file's content; ``name`` is the source of its instances."""
     notes: list[str] = []
     names = read_categories(_section(content, "categories"), photos, notes)
-    blank = read_images(_section(content, "images"), photos, notes)
+    blank, tags = read_images(_section(content, "images"), photos, notes)
     entries = _section(content, "annotations")
     if photos is not None:
         entries = with_known_parents(entries, blank, names, notes)
     known = {"status": status, "source": Source(name)}
     images, more = with_annotations(blank, names, entries, known)
-    return CocoFile(images, numbered(names), (*notes, *more))
+    ours = own_ids(entries)
+    return CocoFile(images, numbered(names), (*notes, *more), tags, ours, _stamp(content))
 
 
 def _image_entry(image: LabeledImage) -> dict[str, Any]:
@@ -181,7 +189,11 @@ def _image_entry(image: LabeledImage) -> dict[str, Any]:
         "height": int(image.height),
         "license": 1,
     }
-    return {**entry, "split": image.split} if image.split else entry
+    if image.split:
+        entry["split"] = image.split
+    if image.tags:
+        entry["tags"] = list(image.tags)
+    return entry
 
 
 def _checked_categories(categories: Sequence[tuple[int, str]]) -> dict[str, int]:
@@ -232,3 +244,10 @@ def _section(content: dict[str, Any], name: str) -> list[dict[str, Any]]:
     if not isinstance(section, list) or not all(isinstance(entry, dict) for entry in section):
         raise FormatError(f"needs {name!r}, a list of objects")
     return section
+
+
+def _stamp(content: dict[str, Any]) -> str:
+    info = content.get("info")
+    ours = info.get(OURS) if isinstance(info, dict) else None
+    stamp = ours.get(STAMP) if isinstance(ours, dict) else None
+    return stamp if isinstance(stamp, str) else ""

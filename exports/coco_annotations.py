@@ -58,6 +58,8 @@ def annotation_entry(annotation: Annotation, ids_of: Mapping[str, int]) -> dict[
         "iscrowd": 0,
         "attributes": {"status": str(instance.status), "source": instance.source.as_dict()},
     }
+    if instance.id is not None:
+        entry["attributes"]["id"] = annotation.id  # by which `coco_sections.own_ids` knows it
     if instance.score is not None:
         entry["score"] = float(instance.score)
     return entry

@@ -47,9 +47,10 @@ def numbered(names: Mapping[Key, str]) -> tuple[tuple[int, str], ...]:
 
 def read_images(
     entries: list[Entry], photos: KnownPhotos | None, notes: list[str]
-) -> dict[Key, LabeledImage]:
-    """The photos, without objects yet, by their ids in the file."""
+) -> tuple[dict[Key, LabeledImage], dict[str, tuple[str, ...]]]:
+    """The photos, without objects yet, by their ids in the file; and the tags by file name."""
     images: dict[Key, LabeledImage] = {}
+    tags: dict[str, tuple[str, ...]] = {}
     keep_ids = _fit_as_ids(entry.get("id") for entry in entries)
     for place, entry in enumerate(entries, start=1):
         number = _key(entry.get("id"))
@@ -62,14 +63,36 @@ def read_images(
                 raise FormatError(f"image {number!r}: {error}") from error
             notes.append(f"image {number!r} was left out: {error}")
             continue
+        if isinstance(entry.get("tags"), list):
+            tags[name] = _tags(entry["tags"])
         images[number] = LabeledImage(
             id=int(number) if keep_ids else place,
             file_name=name,
             width=width,
             height=height,
             split=str(entry.get("split", "")),
+            tags=tags.get(name, ()),
         )
-    return images
+    return images, tags
+
+
+def _tags(stated: list[Any]) -> tuple[str, ...]:
+    names = [class_name(one) for one in stated if isinstance(one, str) and one.strip()]
+    return tuple(dict.fromkeys(names))
+
+
+def own_ids(entries: Iterable[Entry]) -> frozenset[int]:
+    """The ids of the annotations that say twice which one they are.
+
+    A program that adds objects, copies them or counts anew changes only one of the two.
+    """
+    return frozenset(
+        entry["id"]
+        for entry in entries
+        if type(entry.get("id")) is int
+        and isinstance(entry.get("attributes"), dict)
+        and entry["attributes"].get("id") == entry["id"]
+    )
 
 
 def with_known_parents(
@@ -120,7 +143,7 @@ def with_annotations(
                 continue
         tags[number][category] = None
     images = tuple(
-        replace(image, instances=tuple(instances[number]), tags=tuple(tags[number]))
+        replace(image, instances=tuple(instances[number]), tags=image.tags or tuple(tags[number]))
         for number, image in blank.items()
     )
     return images, tuple(notes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,12 +24,16 @@ class Reading:
     """What an annotation file says, and what of it could not be taken over.
 
     Instances are `accepted` unless the file states a status; what our types have no field for
-    (difficult, truncated …) stands in ``source.options["notes"]``.
+    (difficult, truncated …) stands in ``source.options["notes"]``. An instance has an id only
+    where the file proves that it is the one of the project that wrote it.
     """
 
     images: tuple[LabeledImage, ...]  # file names as in the project where the photos are known
     classes: tuple[str, ...]  # in the order of the file
     notes: tuple[str, ...]
+    # By file name, where the file says so:
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # whatever is drawn there
+    stamps: Mapping[str, str] = field(default_factory=dict)  # `exports.formats.About.stamp`
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,12 @@ class Loss:
 
     what: str  # "masks", "scores" …, with what becomes of them
     count: int
-    examples: tuple[str, ...]  # the first few
+    examples: tuple[str, ...]  # the first few; none where it is all of them
 
     def __str__(self) -> str:
         more = f" and {self.count - len(self.examples)} more" if self.count > NAMED else ""
-        return f"{self.count} {self.what}: {', '.join(self.examples)}{more}"
+        named = f": {', '.join(self.examples)}{more}" if self.examples else ""
+        return f"{self.count} {self.what}{named}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -54,18 +59,25 @@ class Losses:
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
+        self._counts: dict[str, int] = {}
 
     def add(self, what: str, image: LabeledImage, instance: Instance | None = None) -> None:
         """One more; named by its photo and object."""
         number = "" if instance is None or instance.id is None else f" (object {instance.id})"
         self._names.setdefault(what, []).append(image.file_name + number)
 
+    def count(self, what: str, number: int) -> None:
+        """So many more of what befalls all of them: nobody needs examples."""
+        self._counts[what] = self._counts.get(what, 0) + number
+
     def found(self) -> tuple[Loss, ...]:
         """All of them, counted."""
-        return tuple(
+        named = [
             Loss(what, len(names), tuple(dict.fromkeys(names))[:NAMED])
             for what, names in self._names.items()
-        )
+        ]
+        counted = [Loss(what, number, ()) for what, number in self._counts.items() if number]
+        return (*named, *counted)
 
 
 @dataclass(frozen=True)
@@ -83,9 +95,10 @@ def held(
 ) -> list[LabeledImage]:
     """The photos with every instance as ``hold`` leaves it; None leaves it out.
 
-    A score is no annotation to these formats and is counted here.
+    These formats know no scores, no tags beside the objects, and not what a person thought of an
+    object or what made it: all of that is counted here.
     """
-    kept = []
+    kept: list[LabeledImage] = []
     for image in images:
         instances = []
         for instance in image.instances:
@@ -94,7 +107,14 @@ def held(
             one = hold(image, instance)
             if one is not None:
                 instances.append(replace(one, score=None))
+        for tag in image.tags:
+            if tag not in tags_of(instances):
+                losses.add("tags are not written where no object is of that class", image)
         kept.append(replace(image, instances=tuple(instances)))
+    losses.count(
+        "objects lose their status and source: read back, they are accepted",
+        sum(len(image.instances) for image in kept),
+    )
     return kept
 
 

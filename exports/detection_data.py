@@ -15,13 +15,12 @@ from typing import Any, Literal, get_args
 
 from engine.errors import FormatError
 from engine.types import CURATED, LabeledImage, Status
-from exports.coco import check_images, coco_of, read_json, write_coco
+from exports.coco import OURS, check_images, coco_of, read_json, write_coco
 
 Part = Literal["train", "validation"]
 PARTS: tuple[Part, ...] = get_args(Part)
 _FORMERLY = {"held_back": "validation"}  # in files written before photos that judge stayed out
 
-OURS = "tag2mask"  # the key of `info` that only we write
 LEARNT = CURATED | {Status.REJECTED}
 """What a file holds by default: what a person stands behind, and what a person refused."""
 

@@ -48,6 +48,7 @@ class About:
 
     description: str = ""
     date_created: str = ""  # ISO 8601
+    stamp: str = ""  # by which the project knows a file of its own again; empty: nobody does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,14 @@ class Format:
 # -- COCO ----------------------------------------------------------------------------------------
 
 
-def _hold_all(selection: Selection, _options: NoOptions) -> Held:
-    return Held(selection.images, ())
+def _hold_coco(selection: Selection, _options: NoOptions) -> Held:
+    """Everything; of the tags those of the chosen classes."""
+    chosen = set(selection.classes)
+    images = (
+        replace(image, tags=tuple(tag for tag in image.tags if tag in chosen))
+        for image in selection.images
+    )
+    return Held(tuple(images), ())
 
 
 def _write_coco(
@@ -89,6 +96,7 @@ def _write_coco(
         description=about.description,
         date_created=about.date_created,
         statuses=_every_status(selection),
+        more_info={coco.OURS: {coco.STAMP: about.stamp}} if about.stamp else None,
         on_progress=on_progress,
     )
 
@@ -115,7 +123,12 @@ def _every_status(selection: Selection) -> frozenset[Any]:
 def _read_coco(path: Path, photos: KnownPhotos | None, _options: NoOptions) -> Reading:
     found = coco.read_coco(path, photos=photos)
     classes = dict.fromkeys(name for _, name in found.categories)
-    return Reading(found.images, tuple(classes), found.notes)
+    images = []
+    for image in found.images:
+        own = (replace(one, id=one.id if one.id in found.ours else None) for one in image.instances)
+        images.append(replace(image, instances=tuple(own)))
+    stamps = {image.file_name: found.stamp for image in images if found.stamp}
+    return Reading(tuple(images), tuple(classes), found.notes, tags=found.tags, stamps=stamps)
 
 
 # -- folders of files ----------------------------------------------------------------------------
@@ -246,8 +259,8 @@ def _yolo(
 FORMATS: dict[str, Format] = {
     "coco": Format(
         title="COCO JSON",
-        holds="everything: boxes, masks, classes, scores, status and source",
-        writer=Writer(hold=_hold_all, write=_write_coco, verify=_verify_coco, ending=".json"),
+        holds="everything: boxes, masks, classes, scores, status, source and tags",
+        writer=Writer(hold=_hold_coco, write=_write_coco, verify=_verify_coco, ending=".json"),
         read=_read_coco,
     ),
     "voc": Format(

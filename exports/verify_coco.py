@@ -120,6 +120,8 @@ def _wrong_images(coco: COCO, images: list[LabeledImage]) -> list[str]:
         found = entry and tuple(entry.get(key) for key in ("file_name", "width", "height"))
         if found != meant:
             problems.append(f"photo {image.id} should be {meant}, and is {found}")
+        elif entry and tuple(entry.get("tags", ())) != image.tags:
+            problems.append(f"photo {image.file_name!r} should have the tags {image.tags}")
     return problems
 
 

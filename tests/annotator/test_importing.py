@@ -117,6 +117,41 @@ def test_proposals_of_a_named_source_are_undecided(project: Project, theirs: Pat
         run(project, theirs, taken_as="proposed", source="person")
 
 
+def test_proposals_that_a_source_takes_back_go_where_the_file_speaks_of_the_photo(
+    project: Project, tmp_path: Path
+) -> None:
+    box = [1, 2, 30, 40]
+    first = coco(tmp_path / "x.json", ("a.png", box), ("b.png", box), ("c.png", box))
+    run(project, first, taken_as="proposed", source="owlnet")
+    images = [
+        {"id": 3 * number, "file_name": f"{name}.png", **SIZE} for number, name in enumerate("ab")
+    ]
+    second = coco(tmp_path / "y.json", ("a.png", [1, 2, 30, 41]), images=images)
+    report = run(project, second, taken_as="proposed", source="owlnet")
+    assert (report.added, report.replaced, report.changed) == (1, 2, 2)
+    assert [len(owls(project, number)) for number in (1, 2, 3)] == [1, 0, 1]
+    project.check_journal()
+
+
+def test_tags_of_a_file_go_to_photos_that_have_none(project: Project, tmp_path: Path) -> None:
+    images = [
+        {"id": place, "file_name": f"{name}.png", "tags": ["owl", "hén"], **SIZE}
+        for place, name in enumerate("ac")
+    ]
+    path = coco(tmp_path / "x.json", images=images, annotations=[])
+    report = run(project, path)
+    assert (report.tagged, report.new_classes, report.changed) == (1, ("owl", "hén"), 0)
+    assert "1 photos without tags" in report.summary()
+    with project.read() as view:
+        assert (view.tags(1), view.tags(3)) == (("cat",), ("owl", "hén"))
+    assert run(project, path).tagged == 0
+    with project.write() as transaction:
+        transaction.move(UNDO, 3, actor="tester")
+    with project.read() as view:
+        assert view.tags(3) == ()
+    project.check_journal()
+
+
 def test_photos_that_are_not_there_or_of_another_size_are_named(
     project: Project, tmp_path: Path
 ) -> None:
@@ -312,6 +347,7 @@ def test_a_dry_run_tells_what_would_be_lost_and_writes_nothing(
     assert [(loss["what"], loss["count"]) for loss in value["losses"]] == [
         ("scores are not written", 1),
         ("boxes without a mask are left out", 1),
+        ("tags are not written where no object is of that class", 4),
     ]
     assert not out.exists()
 

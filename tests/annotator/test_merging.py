@@ -40,7 +40,7 @@ def test_what_a_file_states_stays_as_curated_without_the_run_of_another_project(
     stated = Source("classical", run=3, options={"tau_b": 0.5})
     one = incoming(source=stated, status=Status.EDITED, id=9)
     assert (one.status, one.edited, one.source.pipeline) == (Status.EDITED, True, "classical")
-    assert (one.source.run, one.source.options["tau_b"], one.id) == (None, 0.5, None)
+    assert (one.source.run, one.source.options["tau_b"], one.id) == (None, 0.5, 9)
 
 
 def test_as_proposals_only_the_name_and_the_notes_of_the_source_stay() -> None:
@@ -129,6 +129,20 @@ def test_proposals_of_a_source_are_replaced_by_its_newer_ones_and_by_no_others()
     new = incoming(NEAR, as_proposal=True)
     done = merge([old, other, kept], [incoming(as_proposal=True), new])
     assert (done.added, done.removed, done.known) == ((new,), (old,), 1)
+
+
+def test_a_source_that_finds_nothing_any_more_has_thought_again() -> None:
+    old = replace(incoming(as_proposal=True), id=3)
+    edited = replace(old, id=4, edited=True)
+    other = present(FAR, status=Status.PROPOSED, source=Source("classical"))
+    assert merge([old, edited, other], [], renewed="theirs").removed == (old,)
+    assert merge([old, edited, other], []).removed == ()
+
+
+def test_ids_of_another_project_say_nothing() -> None:
+    one = incoming(FAR, id=7)
+    done = merge([present()], [one])
+    assert (done.changed, done.added) == ((), (replace(one, id=None),))
 
 
 def test_nothing_changes_where_nothing_comes() -> None:

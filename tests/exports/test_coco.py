@@ -47,6 +47,7 @@ def test_an_instance_with_a_mask_keeps_its_box_and_takes_the_area_from_the_mask(
         "iscrowd": 0,
         "score": 0.25,
         "attributes": {
+            "id": 7,
             "status": "accepted",
             "source": {"pipeline": "person", "checkpoint": "", "run": None, "options": {}},
         },

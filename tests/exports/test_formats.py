@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,7 @@ def test_what_is_lost_is_counted_and_named(name: str, tmp_path: Path) -> None:
         make_instance(box=(0.5, 1.0, 9.0, 9.0), id=3),
         make_instance(make_mask((4, 4, 20, 20)), id=4),
         file_name="é.jpg",
+        tags=("cat", CLASSES[1][1]),  # an object shows the first one only
     )
     held, report = written(tmp_path / "out", name, selected(image))
     assert report.ok
@@ -109,24 +111,29 @@ def test_what_is_lost_is_counted_and_named(name: str, tmp_path: Path) -> None:
         if "class names" not in loss.what
     }
     ring, parts, box, square = (f"é.jpg (object {number})" for number in (1, 2, 3, 4))
-    score = {"scores are not written": (1, (ring,))}
+    left = 3 if name == "png" else 4
+    plain = {
+        "scores are not written": (1, (ring,)),
+        "tags are not written where no object is of that class": (1, ("é.jpg",)),
+        "objects lose their status and source": (left, ()),
+    }
     wide = {"boxes are drawn wider than the mask, whose box is read": (1, (ring,))}
     assert (
         lost
         == {
             "coco": {},
             "labelstudio": {},
-            "voc": score | {"masks are not written": (3, (ring, parts, square))},
-            "yolo": score
+            "voc": plain | {"masks are not written": (3, (ring, parts, square))},
+            "yolo": plain
             | {"masks are not written; yolo-seg writes them": (3, (ring, parts, square))},
-            "yolo-seg": score
+            "yolo-seg": plain
             | wide
             | {
                 "masks have holes, joined to the outline by a bridge": (1, (ring,)),
                 "masks have several parts, joined by a bridge": (1, (parts,)),
                 "boxes without a mask are written as rectangles": (1, (box,)),
             },
-            "png": score
+            "png": plain
             | {
                 "boxes without a mask are left out": (1, (box,)),
                 "masks give pixels to smaller ones that they overlap": (1, (ring,)),
@@ -136,6 +143,33 @@ def test_what_is_lost_is_counted_and_named(name: str, tmp_path: Path) -> None:
             },
         }[name]
     )
+
+
+def test_a_loss_that_befalls_all_is_one_short_line(tmp_path: Path) -> None:
+    many = [make_instance(make_mask((4, 4, 20, 20)), id=number) for number in range(1, 30)]
+    held, _ = written(tmp_path / "out", "yolo", selected(make_image(*many)))
+    assert str(held.losses[-1]) == (
+        "29 objects lose their status and source: read back, they are accepted"
+    )
+
+
+def test_tags_of_chosen_classes_come_back_from_coco(tmp_path: Path) -> None:
+    """Also those that no object shows; strict readers pass over the extra key."""
+    image = make_image(make_instance(RING, id=1), tags=("cat", CLASSES[1][1], CLASSES[2][1]))
+    chosen = selected(image, classes=("cat", CLASSES[2][1]))
+    _, report = written(tmp_path / "x.json", "coco", chosen)
+    assert report.ok
+    reading = read(tmp_path / "x.json", "coco")
+    assert reading.images[0].tags == ("cat", CLASSES[2][1])
+    assert reading.tags == {image.file_name: ("cat", CLASSES[2][1])}
+    # A file that lost them is found out.
+    text = (tmp_path / "x.json").read_text(encoding="utf-8").replace('"tags"', '"labels"')
+    (tmp_path / "x.json").write_text(text, encoding="utf-8")
+    kind = FORMATS["coco"]
+    assert kind.writer is not None
+    held = replace(chosen, images=kind.writer.hold(chosen, kind.options()).images)
+    report = kind.writer.verify(tmp_path / "x.json", held, kind.options(), silent)
+    assert "should have the tags" in report.problems[0]
 
 
 @pytest.mark.parametrize("name", ["voc", "png"])
