@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from engine.errors import OptionError
-from training.roi_heads import RoiRules
+from training.roi_rules import RoiRules
 
 
 def _option(default: Any, text: str) -> Any:

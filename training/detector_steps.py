@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.averages import Average
 from training.detection_set import DetectionBatch
-from training.detection_views import Example
 from training.detector_recipes import DetectorRecipe, detector_learning_rate
 from training.known_background import Target
 from training.loop import Figures, Learnt, Training
 from training.roi_heads import RoiRecord
+from training.step_counts import StepCounts
 from training.tally import Tally
 
 TERMS = {
@@ -57,28 +59,35 @@ class DetectorTraining(Training[DetectionBatch]):
         return detector_learning_rate(self.recipe, step=step, steps=self.steps)
 
     def learn(self, batch: DetectionBatch, *, step: int) -> Learnt:
-        """The batch goes through the network in pieces of ``forward_batch``."""
+        """The batch goes through the network in pieces of ``forward_batch``.
+
+        Gradients are those of one piece and one process; where there are several pieces, all go
+        through the network once more before, to be counted.
+        """
         knows = step >= self.recipe.drop_start * self.steps
         drops = self.recipe.drop and knows
-        self._prepare(drops=drops, doubts=knows)
+        counts = StepCounts(self.group)
+        self._prepare(drops=drops, doubts=knows, counts=counts)
+        size = len(batch.examples)
+        piece = self.recipe.forward_batch or size
+        pieces = [slice(start, start + piece) for start in range(0, size, piece)]
+        if len(pieces) > 1:
+            with counts.survey(), norms_at_rest(self.network):
+                for part in pieces:
+                    self._losses(batch, part)
         terms: dict[str, Tensor] = {}
         shares = {place: torch.zeros(()) for place in PLACES}
         records: list[RoiRecord] = []
-        size = len(batch.examples)
-        piece = self.recipe.forward_batch or size
-        for start in range(0, size, piece):
-            examples = batch.examples[start : start + piece]
-            share = len(examples) / size
-            losses = self._losses(examples, batch.seeds[start : start + piece])
-            total = torch.stack(list(losses.values())).sum()
-            (total * share).backward()
+        for part in pieces:
+            losses = self._losses(batch, part)
+            torch.stack(list(losses.values())).sum().backward()
             for name, value in losses.items():
-                terms[name] = terms.get(name, torch.zeros(())) + share * value.detach().cpu()
+                terms[name] = terms.get(name, torch.zeros(())) + value.detach().cpu()
             record = self._owner.roi_heads.record
             if record is not None:
                 records.append(record)
                 for place in PLACES:
-                    shares[place] = shares[place] + share * record.shares[place].cpu()
+                    shares[place] = shares[place] + record.shares[place].cpu()
         self.tally.add(records, drops=drops, group=self.group)
         return Learnt(terms, shares)
 
@@ -98,13 +107,16 @@ class DetectorTraining(Training[DetectionBatch]):
     def _owner(self) -> Any:
         return self.network
 
-    def _prepare(self, *, drops: bool, doubts: bool) -> None:
+    def _prepare(self, *, drops: bool, doubts: bool, counts: StepCounts) -> None:
         self.network.train()
         self._owner.roi_heads.drops = drops
         self._owner.roi_heads.doubts = self._owner.rpn.doubts = doubts
+        self._owner.roi_heads.counts = self._owner.rpn.counts = counts
         self._owner.transform.min_size = self.recipe.scales or (self.min_size,)
 
-    def _losses(self, examples: tuple[Example, ...], seeds: tuple[int, ...]) -> dict[str, Tensor]:
+    def _losses(self, batch: DetectionBatch, part: slice) -> dict[str, Tensor]:
+        """Of a part of the batch, by our names; none in a survey."""
+        examples, seeds = batch.examples[part], batch.seeds[part]
         self._owner.transform.seeds = tuple(seed + 2 for seed in seeds)
         self._owner.rpn.fg_bg_sampler.seeds = seeds
         self._owner.roi_heads.fg_bg_sampler.seeds = tuple(seed + 1 for seed in seeds)
@@ -114,6 +126,20 @@ class DetectorTraining(Training[DetectionBatch]):
         with torch.autocast(device.type, torch.bfloat16, enabled=self.amp):
             losses = self.network(photos, targets)
         return {ours: losses[theirs] for theirs, ours in TERMS.items() if theirs in losses}
+
+
+@contextlib.contextmanager
+def norms_at_rest(network: nn.Module) -> Iterator[None]:
+    """Passes in here leave the running figures of batch norms alone."""
+    norms = [one for one in network.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    before = [one.momentum for one in norms]
+    for one in norms:
+        one.momentum = 0.0
+    try:
+        yield
+    finally:
+        for one, momentum in zip(norms, before, strict=True):
+            one.momentum = momentum
 
 
 def pixels_of(photo: Tensor, device: torch.device) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.step_counts import divided
+
 Rule = Literal["either", "both"]
 Reduction = Literal["mean", "sum"]
 
@@ -82,11 +84,9 @@ def roi_drop_mask(
     return wrong_class & (wrong_place | ~is_foreground)
 
 
-def without_dropped(losses: Tensor, dropped: Tensor, *, renorm: bool = False) -> Tensor:
-    """The mean of (R,) losses where those of dropped RoIs, and their gradients, are exactly 0.
+def without_dropped(losses: Tensor, dropped: Tensor, *, count: float) -> Tensor:
+    """The sum of (R,) losses divided by ``count``, which is 0 only where there are none.
 
-    Divides by all R, or with ``renorm`` by those that are left.
+    Losses of dropped RoIs, and their gradients, are exactly 0.
     """
-    kept = losses.masked_fill(dropped, 0.0)
-    count = (~dropped).sum().clamp(min=1) if renorm else max(len(losses), 1)
-    return kept.sum() / count
+    return divided(losses.masked_fill(dropped, 0.0).sum(), count)

@@ -51,14 +51,24 @@ def refused_boxes(target: Target, *, size_hw: tuple[int, int]) -> Tensor:
     return shares * shares.new_tensor((width, height, width, height))
 
 
+def refused_there(
+    boxes: Tensor, target: Target, *, size_hw: tuple[int, int], classes: int
+) -> Tensor:
+    """(b, classes + 1) bool: which classes a person refused at ``boxes`` (b, 4) in pixels.
+
+    ``classes`` counts no background.
+    """
+    if not len(target["refused_boxes"]):
+        return torch.zeros((len(boxes), classes + 1), dtype=torch.bool, device=boxes.device)
+    there = refused_boxes(target, size_hw=size_hw).to(boxes.dtype)
+    same = box_iou(boxes, there) >= SAME_PLACE
+    of_class = torch.nn.functional.one_hot(target["refused_labels"], classes + 1)
+    return (same.to(boxes.dtype) @ of_class.to(boxes.dtype)) > 0
+
+
 def known_of(boxes: Tensor, target: Target, *, size_hw: tuple[int, int], classes: int) -> Known:
     """``boxes`` (b, 4) in pixels of the resized photo; ``classes`` counts no background."""
-    refused = torch.zeros((len(boxes), classes + 1), dtype=torch.bool, device=boxes.device)
-    if len(target["refused_boxes"]):
-        there = refused_boxes(target, size_hw=size_hw).to(boxes.dtype)
-        same = box_iou(boxes, there) >= SAME_PLACE
-        of_class = torch.nn.functional.one_hot(target["refused_labels"], classes + 1)
-        refused = (same.to(boxes.dtype) @ of_class.to(boxes.dtype)) > 0
+    refused = refused_there(boxes, target, size_hw=size_hw, classes=classes)
     beside = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     curated = target["boxes"][target["curated"]]
     if len(curated):

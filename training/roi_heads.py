@@ -1,4 +1,4 @@
-"""torchvision's RoI heads and proposal network with losses that know what is known (WeakSAM §6.2).
+"""torchvision's RoI heads with losses that know what is known (WeakSAM §6.2).
 
 Drop regularisation, known negatives and incomplete photos, and what each step says of every
 instance. In evaluation they are torchvision's own.
@@ -7,50 +7,24 @@ instance. In evaluation they are torchvision's own.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, project_masks_on_boxes
-from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from training.drop import (
-    Reduction,
-    RoiLosses,
-    Rule,
-    roi_drop_mask,
-    roi_losses,
-    without_dropped,
-)
-from training.known_background import (
-    Target,
-    Unreviewed,
-    known_of,
-    refused_boxes,
-    unknown,
-)
+from training.drop import RoiLosses, roi_drop_mask, roi_losses, without_dropped
+from training.known_background import Target, known_of, refused_boxes, refused_there, unknown
+from training.proposals import learning_proposals
+from training.roi_rules import RoiRules
 from training.seeded import SeededSampler, SeededTransform
+from training.step_counts import StepCounts, divided
+
+REGIONS = "regions"
 
 Found = tuple[list[dict[str, Tensor]], dict[str, Tensor]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoiRules:
-    """How RoIs are judged; the defaults are the paper's."""
-
-    tau_cls: float = 4.0
-    tau_reg: float = 1.0
-    reduction: Reduction = "mean"
-    rule: Rule = "either"
-    renorm: bool = False
-    limit: float = 0.5  # nothing is dropped in a step that would lose more of the foreground
-    masks: bool = False  # whether dropped RoIs lose their mask loss too
-    beta: float = 0.0
-    unreviewed: Unreviewed = "doubtful"
-    doubt: float = 0.5  # probability of an object from which on a place is doubtful
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +34,7 @@ class RoiRecord:
     instances: Tensor  # ids
     losses: Tensor  # classification + box, as if nothing was dropped
     dropped: Tensor  # bool
-    shares: dict[str, Tensor]  # "fg" and "bg": shares that were dropped
+    shares: dict[str, Tensor]  # "fg" and "bg": dropped, as shares of those of the whole step
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,60 +44,38 @@ class _Sample:
     boxes: Tensor  # (r, 4)
     matched: Tensor  # (r,) rows of the target
     labels: Tensor  # (r,)
-    refused: Tensor  # (r, classes + 1)
+    refused: Tensor  # (r, classes + 1) bool: asked only to be none of these
+    certain: Tensor  # (r,) bool: a person refused a class there
     unknown: Tensor  # (r,) bool: called background, and nobody looked
 
 
-class LearningProposals(RegionProposalNetwork):
-    """A proposal network that learns no background where that is in doubt."""
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """What is forgotten of the RoIs of a pass, (R,) bool each."""
 
-    classes: int
-    rules: RoiRules
-    doubts: bool  # whether the step that comes trusts what the network sees
-    sizes_hw: list[tuple[int, int]]
-    unknown: Tensor  # (anchors of all photos,) bool
+    is_foreground: Tensor
+    lost: Tensor  # by the thresholds, unless too much of the foreground would go
+    doubted: Tensor
 
-    def forward(
-        self,
-        images: ImageList,
-        features: dict[str, Tensor],
-        targets: list[Target] | None = None,
-    ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """As torchvision's."""
-        self.sizes_hw = images.image_sizes
-        return super().forward(images, features, targets)
+    def counts(self, masked: Tensor) -> list[Tensor | int]:
+        """As `_Counts` has them; ``masked`` (R,) bool draw a mask."""
+        own = self.is_foreground
+        return [
+            *(len(own), own.sum(), (self.lost & own).sum()),
+            *((~self.doubted).sum(), (~self.doubted & ~self.lost).sum(), masked.sum()),
+        ]
 
-    def assign_targets_to_anchors(
-        self, anchors: list[Tensor], targets: list[Target]
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """1 for objects, 0 for background, -1 for what trains nothing."""
-        labels, matched = super().assign_targets_to_anchors(anchors, targets)
-        open_places = [torch.zeros_like(one, dtype=torch.bool) for one in labels]
-        for place, target in enumerate(targets):
-            if self.rules.unreviewed != "background" and not target["complete"]:
-                size_hw = self.sizes_hw[place]
-                known = known_of(anchors[place], target, size_hw=size_hw, classes=self.classes)
-                open_places[place] = unknown(labels[place], known, by_class=False)
-        self.unknown = torch.cat(open_places)
-        return labels, matched
 
-    def compute_loss(
-        self,
-        objectness: Tensor,
-        pred_bbox_deltas: Tensor,
-        labels: list[Tensor],
-        regression_targets: list[Tensor],
-    ) -> tuple[Tensor, Tensor]:
-        """As torchvision's without what is in doubt, and 0 where nothing is left."""
-        in_doubt = self.unknown
-        if self.rules.unreviewed == "doubtful":
-            seen = objectness.detach().float().flatten().sigmoid() >= self.rules.doubt
-            in_doubt = in_doubt & seen & self.doubts
-        parts = in_doubt.split([len(one) for one in labels])
-        labels = [one.masked_fill(part, -1) for one, part in zip(labels, parts, strict=True)]
-        if not any(bool((one >= 0).any()) for one in labels):
-            return objectness.sum() * 0.0, pred_bbox_deltas.sum() * 0.0
-        return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
+@dataclass(frozen=True)
+class _Counts:
+    """Of RoIs, in a step and for one process."""
+
+    regions: float
+    objects: float
+    lost_objects: float
+    left: float  # where nothing is lost
+    left_of_lost: float
+    masks: float
 
 
 class LearningRoIHeads(RoIHeads):
@@ -132,7 +84,8 @@ class LearningRoIHeads(RoIHeads):
     rules: RoiRules
     drops: bool  # whether the step that comes may drop
     doubts: bool  # whether it trusts what the network sees on unreviewed photos
-    record: RoiRecord | None
+    counts: StepCounts
+    record: RoiRecord | None  # None after a pass that only counts
 
     def forward(
         self,
@@ -141,13 +94,18 @@ class LearningRoIHeads(RoIHeads):
         image_shapes: list[tuple[int, int]],
         targets: list[Target] | None = None,
     ) -> Found:
-        """In training the losses by torchvision's names, and `record` is of this step."""
+        """In training the losses by torchvision's names, and `record` is of this step.
+
+        None in a survey, which only counts.
+        """
         if not self.training:
             return super().forward(features, proposals, image_shapes, targets)
         assert targets is not None, "training needs targets"
+        self.record = None
         samples = self._samples(proposals, targets, image_shapes)
         boxes = [one.boxes for one in samples]
         if not any(len(one) for one in boxes):
+            self.counts.of_step(REGIONS, [0] * len(fields(_Counts)))
             return [], self._nothing_known(features)
         pooled = self.box_head(self.box_roi_pool(features, boxes, image_shapes))
         class_logits, box_deltas = self.box_predictor(pooled)
@@ -159,60 +117,57 @@ class LearningRoIHeads(RoIHeads):
             beta=self.rules.beta,
             refused=torch.cat([one.refused for one in samples]),
         )
-        refused = torch.cat([one.refused for one in samples]).any(dim=1)
-        # What a person said of a place is no mistake of a label.
-        dropped = self._dropped(losses) & ~refused
-        if self.doubts:
-            sure = -math.log(1.0 - self.rules.doubt)
-            in_doubt = torch.cat([one.unknown for one in samples])
-            dropped |= in_doubt & (losses.classification.detach() >= sure)
-        self.record = _record(losses, dropped, samples, targets)
-        renorm = self.rules.renorm
+        masked = _with_masks(samples, targets)
+        judged = self._judged(losses, samples)
+        whole = _Counts(*self.counts.of_step(REGIONS, judged.counts(torch.cat(masked))))
+        if self.counts.surveys:
+            return [], {}
+        is_too_much = whole.lost_objects > self.rules.limit * whole.objects
+        dropped = judged.doubted if is_too_much else judged.doubted | judged.lost
+        self.record = _record(losses, dropped, samples, targets, whole)
+        count = whole.regions
+        if self.rules.renorm:
+            count = whole.left if is_too_much else whole.left_of_lost
         found = {
-            "loss_classifier": without_dropped(losses.classification, dropped, renorm=renorm),
-            "loss_box_reg": without_dropped(losses.box, dropped, renorm=renorm),
+            "loss_classifier": without_dropped(losses.classification, dropped, count=count),
+            "loss_box_reg": without_dropped(losses.box, dropped, count=count),
         }
         if self.has_mask():
-            kept = [~one for one in dropped.split([len(one.labels) for one in samples])]
-            found["loss_mask"] = self._mask_loss(features, samples, kept, image_shapes, targets)
+            parts = dropped.split([len(one.labels) for one in samples])
+            chosen = list(zip(samples, masked, parts, strict=True))
+            found["loss_mask"] = self._mask_loss(
+                features, chosen, image_shapes, targets, count=whole.masks
+            )
         return [], found
 
     def _samples(
         self, proposals: list[Tensor], targets: list[Target], sizes_hw: list[tuple[int, int]]
     ) -> list[_Sample]:
         true_boxes = [target["boxes"] for target in targets]
-        boxes = self.add_gt_proposals(self._with_refused(proposals, targets, sizes_hw), true_boxes)
+        boxes, reserved = _with_refused(proposals, targets, sizes_hw)
+        boxes = self.add_gt_proposals(boxes, true_boxes)
         matched, labels = self.assign_targets_to_proposals(
             boxes, true_boxes, [target["labels"] for target in targets]
         )
         classes = self.box_predictor.cls_score.out_features - 1
         refused = [one.new_zeros((len(one), classes + 1), dtype=torch.bool) for one in boxes]
+        certain = [torch.zeros_like(one, dtype=torch.bool) for one in labels]
         open_places = [torch.zeros_like(one, dtype=torch.bool) for one in labels]
         for place, target in enumerate(targets):
-            if self._is_incomplete(target):
-                size_hw = sizes_hw[place]
-                known = known_of(boxes[place], target, size_hw=size_hw, classes=classes)
-                refused[place] = known.refused & (labels[place] == 0)[:, None]
+            sizes = {"size_hw": sizes_hw[place], "classes": classes}
+            there = refused_there(boxes[place], target, **sizes) & (labels[place] == 0)[:, None]
+            certain[place] = there.any(dim=1)
+            if self.rules.unreviewed != "background" and not bool(target["complete"]):
+                # Elsewhere a refused place is background: of all classes there is none.
+                refused[place] = there
+                known = known_of(boxes[place], target, **sizes)
                 open_places[place] = unknown(labels[place], known, by_class=True)
                 if self.rules.unreviewed == "unknown":
                     labels[place] = labels[place].masked_fill(open_places[place], -1)
+        self.fg_bg_sampler.reserved = reserved
         chosen = self.subsample(labels)
-        lists = (boxes, matched, labels, refused, open_places)
+        lists = (boxes, matched, labels, refused, certain, open_places)
         return [_Sample(*(one[place][rows] for one in lists)) for place, rows in enumerate(chosen)]
-
-    def _with_refused(
-        self, proposals: list[Tensor], targets: list[Target], sizes_hw: list[tuple[int, int]]
-    ) -> list[Tensor]:
-        """Refused boxes are looked at like true ones, or few proposals would ever lie there."""
-        return [
-            torch.cat((one, refused_boxes(target, size_hw=size_hw).to(one.dtype)))
-            if self._is_incomplete(target)
-            else one
-            for one, target, size_hw in zip(proposals, targets, sizes_hw, strict=True)
-        ]
-
-    def _is_incomplete(self, target: Target) -> bool:
-        return self.rules.unreviewed != "background" and not bool(target["complete"])
 
     def _target_deltas(self, samples: list[_Sample], targets: list[Target]) -> Tensor:
         # On a photo without objects no row is asked for, but one must be there to be taken.
@@ -223,59 +178,58 @@ class LearningRoIHeads(RoIHeads):
         boxes = [one.boxes for one in samples]
         return torch.cat(self.box_coder.encode(true_boxes, boxes))
 
-    def _dropped(self, losses: RoiLosses) -> Tensor:
+    def _judged(self, losses: RoiLosses, samples: list[_Sample]) -> _Judged:
         rules, is_foreground = self.rules, losses.is_foreground
-        if not self.drops:
-            return torch.zeros_like(is_foreground)
-        dropped = roi_drop_mask(
-            losses.classification,
-            losses.reduced_box(rules.reduction),
-            is_foreground,
-            tau_cls=rules.tau_cls,
-            tau_reg=rules.tau_reg,
-            rule=rules.rule,
-        )
-        lost = (dropped & is_foreground).sum() > rules.limit * is_foreground.sum()
-        return dropped & ~lost
+        lost = doubted = torch.zeros_like(is_foreground)
+        if self.drops:
+            lost = roi_drop_mask(
+                losses.classification,
+                losses.reduced_box(rules.reduction),
+                is_foreground,
+                tau_cls=rules.tau_cls,
+                tau_reg=rules.tau_reg,
+                rule=rules.rule,
+            )
+            # What a person said of a place is no mistake of a label.
+            lost &= ~torch.cat([one.certain for one in samples])
+        if self.doubts:
+            sure = -math.log(1.0 - rules.doubt)
+            in_doubt = torch.cat([one.unknown for one in samples])
+            doubted = in_doubt & (losses.classification.detach() >= sure)
+        return _Judged(is_foreground, lost, doubted)
 
     def _mask_loss(
         self,
         features: dict[str, Tensor],
-        samples: list[_Sample],
-        kept: list[Tensor],
+        chosen: list[tuple[_Sample, Tensor, Tensor]],
         sizes_hw: list[tuple[int, int]],
         targets: list[Target],
+        *,
+        count: float,
     ) -> Tensor:
-        """Mean over the RoIs on objects that have a mask."""
-        rows = [
-            torch.where((one.labels > 0) & target["has_mask"][one.matched])[0]
-            if len(target["boxes"])
-            else torch.where(one.labels > 0)[0]
-            for one, target in zip(samples, targets, strict=True)
-        ]
-        boxes = [one.boxes[row] for one, row in zip(samples, rows, strict=True)]
-        if not any(len(row) for row in rows):
+        """Of the samples' RoIs that have a mask, (r,) bool; those dropped, (r,) bool, may count."""
+        boxes = [one.boxes[masked] for one, masked, _ in chosen]
+        if not any(len(one) for one in boxes):
             return _nothing(features, self.mask_head, self.mask_predictor)
         pooled = self.mask_head(self.mask_roi_pool(features, boxes, sizes_hw))
         logits = self.mask_predictor(pooled).float()
         side = logits.shape[-1]
         wanted = torch.cat(
             [
-                project_masks_on_boxes(target["masks"], box, one.matched[row], side)
-                for one, target, box, row in zip(samples, targets, boxes, rows, strict=True)
-                if len(row)
+                project_masks_on_boxes(target["masks"], box, one.matched[masked], side)
+                for (one, masked, _), target, box in zip(chosen, targets, boxes, strict=True)
+                if len(box)
             ]
         )
-        labels = torch.cat([one.labels[row] for one, row in zip(samples, rows, strict=True)])
+        labels = torch.cat([one.labels[masked] for one, masked, _ in chosen])
         own = logits[torch.arange(len(labels), device=labels.device), labels]
         each = functional.binary_cross_entropy_with_logits(own, wanted, reduction="none")
-        dropped = ~torch.cat([one[row] for one, row in zip(kept, rows, strict=True)])
+        dropped = torch.cat([dropped[masked] for _, masked, dropped in chosen])
         if not self.rules.masks:
             dropped = torch.zeros_like(dropped)
-        return without_dropped(each.mean(dim=(1, 2)), dropped)
+        return without_dropped(each.mean(dim=(1, 2)), dropped, count=count)
 
     def _nothing_known(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        self.record = None
         nothing = _nothing(features, self.box_head, self.box_predictor)
         found = {"loss_classifier": nothing, "loss_box_reg": nothing}
         if self.has_mask():
@@ -291,32 +245,33 @@ def learning(network: nn.Module, rules: RoiRules) -> None:
     owner.roi_heads.__class__ = LearningRoIHeads
     owner.roi_heads.rules = rules
     owner.roi_heads.drops = owner.roi_heads.doubts = False
+    owner.roi_heads.counts = StepCounts()
     owner.roi_heads.record = None
     owner.roi_heads.fg_bg_sampler = SeededSampler(owner.roi_heads.fg_bg_sampler)
-    owner.rpn.__class__ = LearningProposals
-    owner.rpn.classes = owner.roi_heads.box_predictor.cls_score.out_features - 1
-    owner.rpn.rules = rules
-    owner.rpn.doubts = False
-    owner.rpn.fg_bg_sampler = SeededSampler(owner.rpn.fg_bg_sampler)
-    # Both give proposals their precision: at 1024 pixels half precision counts by fours.
-    owner.rpn.head.register_forward_hook(_whole_answers)
-    owner.rpn.anchor_generator.register_forward_pre_hook(_whole_places)
+    learning_proposals(
+        network, rules, classes=owner.roi_heads.box_predictor.cls_score.out_features - 1
+    )
 
 
-def _whole_answers(
-    head: nn.Module, given: object, answers: tuple[list[Tensor], list[Tensor]]
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Objectness and deltas as floats, whatever autocast made of them."""
-    objectness, deltas = answers
-    return [one.float() for one in objectness], [one.float() for one in deltas]
+def _with_refused(
+    proposals: list[Tensor], targets: list[Target], sizes_hw: list[tuple[int, int]]
+) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    """Proposals with the refused boxes, or few would ever lie there, and the rows of these."""
+    boxes, rows = [], []
+    for one, target, size_hw in zip(proposals, targets, sizes_hw, strict=True):
+        boxes.append(torch.cat((one, refused_boxes(target, size_hw=size_hw).to(one.dtype))))
+        rows.append(torch.arange(len(one), len(boxes[-1]), device=one.device))
+    return boxes, tuple(rows)
 
 
-def _whole_places(
-    generator: nn.Module, given: tuple[ImageList, list[Tensor]]
-) -> tuple[ImageList, list[Tensor]]:
-    """Maps of the same shapes, as floats: anchors take their precision from them, nothing else."""
-    images, maps = given
-    return images, [one.new_empty((), dtype=torch.float32).expand(one.shape) for one in maps]
+def _with_masks(samples: list[_Sample], targets: list[Target]) -> list[Tensor]:
+    """Of each photo's RoIs, (r,) bool, which lie on an object that has a mask."""
+    return [
+        (one.labels > 0) & target["has_mask"][one.matched]
+        if "has_mask" in target and len(target["boxes"])
+        else torch.zeros_like(one.labels, dtype=torch.bool)
+        for one, target in zip(samples, targets, strict=True)
+    ]
 
 
 def _nothing(features: dict[str, Tensor], *modules: nn.Module) -> Tensor:
@@ -327,17 +282,24 @@ def _nothing(features: dict[str, Tensor], *modules: nn.Module) -> Tensor:
 
 
 def _record(
-    losses: RoiLosses, dropped: Tensor, samples: list[_Sample], targets: list[Target]
+    losses: RoiLosses,
+    dropped: Tensor,
+    samples: list[_Sample],
+    targets: list[Target],
+    whole: _Counts,
 ) -> RoiRecord:
     ids = [
         target["ids"][one.matched] if len(target["ids"]) else torch.zeros_like(one.matched)
         for one, target in zip(samples, targets, strict=True)
     ]
     own = losses.is_foreground
-    shares = {"fg": dropped[own], "bg": dropped[~own]}
+    shares = {
+        "fg": divided((dropped & own).sum(), whole.objects),
+        "bg": divided((dropped & ~own).sum(), whole.regions - whole.objects),
+    }
     return RoiRecord(
         instances=torch.cat(ids)[own],
         losses=(losses.classification + losses.box).detach()[own],
         dropped=dropped[own],
-        shares={name: one.float().sum() / max(len(one), 1) for name, one in shares.items()},
+        shares=shares,
     )

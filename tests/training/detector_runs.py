@@ -94,6 +94,18 @@ def some_photos(folder: Path, *, train: int = 4, validation: int = 2) -> list[De
     ]
 
 
+def uneven_photos(folder: Path) -> list[DetectionPhoto]:
+    """Two with one object and two with four, of which the last is not reviewed in full."""
+    return [
+        DetectionPhoto(
+            photo_of(folder, number + 1, seed=number, objects=(1, 4, 4, 1)[number % 4]),
+            "train" if number < 4 else "validation",
+            number != 3,
+        )
+        for number in range(5)
+    ]
+
+
 def with_instances(photo: DetectionPhoto, instances: Sequence[Instance]) -> DetectionPhoto:
     """The same photo with other instances."""
     return replace(photo, image=replace(photo.image, instances=tuple(instances)))
@@ -139,14 +151,16 @@ def tiny_detector(
     )
 
 
-def detector_flags(photos: Path, out: Path, *more: str) -> list[str]:
+def detector_flags(photos: Path, out: Path, *more: str, model: str = "fasterrcnn") -> list[str]:
     """The same training as `tiny_detector` on the command line."""
-    options = {**RECIPE, **MACHINE, **{f"network_{name}": one for name, one in NETWORK.items()}}
+    masks = {"mask_width": 8} if model == "maskrcnn" else {}
+    network = {f"network_{name}": one for name, one in {**NETWORK, **masks}.items()}
+    options = {**RECIPE, **MACHINE, **network}
     texts: list[str] = []
     for name, value in options.items():
         values = value if isinstance(value, tuple) else (value,)
         texts += [f"--{name.replace('_', '-')}", *map(str, values)]
     return [
         *("--photos", str(photos), "--data", str(photos.parent / "data.json"), "--out", str(out)),
-        *("--model", "fasterrcnn", "--preset", "tiny", *texts, *more),
+        *("--model", model, "--preset", "tiny", *texts, *more),
     ]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from tests.training.test_roi_heads import network, target
-from training.roi_heads import RoiRules, learning
+from training.roi_heads import learning
+from training.roi_rules import RoiRules
 
 WIDE = (640, 1024)  # h, w; from 512 on, bf16 counts pixels by fours
 NARROW = [898.5, 401.0, 901.5, 441.0]  # in bf16 both its sides lie at 900

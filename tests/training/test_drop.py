@@ -73,7 +73,7 @@ def test_golden_p9(
         rule=rule,
     )
     assert (~dropped).int().tolist() == kept
-    both = [without_dropped(one, dropped) for one in (losses.classification, losses.box)]
+    both = [without_dropped(one, dropped, count=8) for one in (losses.classification, losses.box)]
     assert [float(one) for one in both] == pytest.approx(expected, abs=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_without_dropping_it_is_torchvisions_loss_and_its_gradient() -> None:
     their_gradients = torch.autograd.grad(sum(theirs), (logits, deltas))
     losses = roi_losses(logits, deltas, LABELS, targets.detach(), beta=1 / 9)
     none = torch.zeros(8, dtype=torch.bool)
-    ours = [without_dropped(one, none) for one in (losses.classification, losses.box)]
+    ours = [without_dropped(one, none, count=8) for one in (losses.classification, losses.box)]
     for mine, other in zip(ours, theirs, strict=True):
         assert float(mine.detach()) == pytest.approx(float(other.detach()), abs=1e-6)
     our_gradients = torch.autograd.grad(ours[0] + ours[1], (logits, deltas))
@@ -99,7 +99,8 @@ def test_gradients_of_dropped_rois_are_exactly_zero_and_of_others_unchanged() ->
 
     def gradients(mask: Tensor) -> tuple[Tensor, ...]:
         losses = roi_losses(logits, deltas, LABELS, targets)
-        total = without_dropped(losses.classification, mask) + without_dropped(losses.box, mask)
+        both = (losses.classification, losses.box)
+        total = sum(without_dropped(one, mask, count=8) for one in both)
         return torch.autograd.grad(total, (logits, deltas))
 
     whole = gradients(torch.zeros_like(dropped))
@@ -109,14 +110,14 @@ def test_gradients_of_dropped_rois_are_exactly_zero_and_of_others_unchanged() ->
         assert all_of_them[dropped].any()
 
 
-def test_the_mean_may_be_over_what_is_left() -> None:
+def test_what_is_left_is_divided_by_the_count_that_is_given() -> None:
     losses = torch.tensor([1.0, 2.0, 6.0])
     dropped = torch.tensor([False, False, True])
-    assert float(without_dropped(losses, dropped)) == 1.0
-    assert float(without_dropped(losses, dropped, renorm=True)) == 1.5
+    assert float(without_dropped(losses, dropped, count=3)) == 1.0
+    assert float(without_dropped(losses, dropped, count=1.5)) == 2.0
     everything = torch.ones(3, dtype=torch.bool)
-    assert float(without_dropped(losses, everything, renorm=True)) == 0.0
-    assert float(without_dropped(losses[:0], dropped[:0])) == 0.0
+    assert float(without_dropped(losses, everything, count=0)) == 0.0
+    assert float(without_dropped(losses[:0], dropped[:0], count=0)) == 0.0
 
 
 @given(

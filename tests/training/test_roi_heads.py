@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from engine.detectors import build
 from tests.training.detector_runs import NETWORK
 from training.known_background import known_of, unknown
-from training.roi_heads import RoiRules, learning
+from training.roi_heads import learning
+from training.roi_rules import RoiRules
 
 SIZE = (48, 64)  # h, w
 BOXES = [[4.0, 4.0, 24.0, 28.0], [34.0, 10.0, 60.0, 40.0]]
@@ -261,12 +262,39 @@ def test_a_refused_box_pushes_its_class_down_there_whatever_else_there_may_be() 
     assert (bias[[0, 1, 3]] < 0).all()
 
 
-def test_what_a_person_refused_is_never_dropped() -> None:
-    whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    seen = target([], complete=False, refused_boxes=whole, refused_labels=torch.tensor([2]))
-    rules = RoiRules(tau_cls=0.0, tau_reg=0.0, limit=1.0, unreviewed="unknown")
-    losses, _ = losses_of(with_rules(network("fasterrcnn"), rules, drops=True), seen)
-    assert losses["loss_classifier"] > 0
+def sure_of(net: Any, label: int) -> Any:
+    """The network sees that class everywhere, so that background costs more than 4."""
+    with torch.no_grad():
+        net.roi_heads.box_predictor.cls_score.bias[label] += 6
+    return net
+
+
+@pytest.mark.parametrize("rois", [16, 64])
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("unreviewed", ["doubtful", "unknown", "background"])
+def test_what_a_person_refused_teaches_in_every_step_and_is_never_dropped(
+    rois: int, complete: bool, unreviewed: Any
+) -> None:
+    place = torch.tensor([[0.3, 0.2, 0.8, 0.9]])
+    seen = target([], complete=complete, refused_boxes=place, refused_labels=torch.tensor([2]))
+    net = network("fasterrcnn", rois_per_image=rois)
+    ours = sure_of(with_rules(net, RoiRules(unreviewed=unreviewed), drops=True), 2)
+    for seed in range(5):
+        losses, gradients = losses_of(ours, seen, seed=seed)
+        assert losses["loss_classifier"] > 0
+        assert gradients["roi_heads.box_predictor.cls_score.bias"][2] > 0
+    nothing, _ = losses_of(ours, target([], complete=complete))
+    assert nothing["loss_classifier"] == 0.0  # whatever nobody refused is dropped or unknown
+
+
+def test_on_a_complete_photo_a_refused_place_is_background() -> None:
+    place = torch.tensor([[0.3, 0.2, 0.8, 0.9]])
+    seen = target([], refused_boxes=place, refused_labels=torch.tensor([2]))
+    ours = with_rules(network("fasterrcnn"), RoiRules(), drops=True)
+    _, gradients = losses_of(ours, seen)
+    bias = gradients["roi_heads.box_predictor.cls_score.bias"]
+    assert bias[0] < 0
+    assert (bias[1:] > 0).all()
 
 
 def test_what_a_network_samples_follows_the_seeds_of_the_photos() -> None:
