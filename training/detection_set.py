@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Generator, Sequence
@@ -32,9 +33,19 @@ class DetectionPart:
 
     photos: tuple[DetectionPhoto, ...]
     cache: PhotoCache[Fitted]
+    asked: tuple[DetectionPhoto, ...]  # with those that do not open
 
     def __len__(self) -> int:
         return len(self.photos)
+
+    @functools.cached_property
+    def seen_for(self) -> tuple[int, ...]:
+        """For each photo asked for its number here, or that of another where it does not open.
+
+        So steps, and what the other photos look like in them, stay the same when one is lost.
+        """
+        number_of = {row: number for number, row in enumerate(self.cache.rows)}
+        return tuple(number_of.get(row, row % len(self)) for row in range(len(self.asked)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +93,11 @@ class DetectionSet:
         """The objects of the photos that train, in order."""
         return [one for photo in self.training.photos for one in learnt_of(photo)]
 
+    @property
+    def asked(self) -> list[Instance]:
+        """The same, with those of photos that do not open."""
+        return [one for photo in self.training.asked for one in learnt_of(photo)]
+
 
 @dataclass(frozen=True, eq=False)
 class DetectionBatch:
@@ -108,7 +124,7 @@ def detection_batches(
         for number in plan.numbers(step).tolist():
             generator = np.random.default_rng((plan.seed, epoch, number))
             seeds.append(int(generator.integers(2**31)))
-            seen = data.example(data.training, number)
+            seen = data.example(data.training, data.training.seen_for[number])
             examples.append(
                 varied(seen, flip=recipe.flip, colour=recipe.colour, generator=generator)
             )
@@ -180,7 +196,8 @@ def check_something_to_learn(photos: Sequence[DetectionPhoto], settings: Detecto
 
 def _readable(photos: Sequence[DetectionPhoto], cache: PhotoCache[Fitted]) -> DetectionPart:
     by_name = {photo.image.file_name: photo for photo in photos}
-    return DetectionPart(tuple(by_name[name] for name in cache.file_names), cache)
+    readable = tuple(by_name[name] for name in cache.file_names)
+    return DetectionPart(readable, cache, tuple(photos))
 
 
 def _left_out(
@@ -199,18 +216,16 @@ def _left_out(
 
 
 def _hash(parts: Sequence[DetectionPart], classes: tuple[str, ...]) -> str:
-    """Of everything that is learnt and validated on: contents of the photos and their objects."""
+    """Of everything that is asked to be learnt and validated on, whether it opens today or not.
+
+    What is in the photos is compared one by one when a training goes on.
+    """
     whole = hashlib.blake2b(json.dumps(classes).encode("utf-8"), digest_size=16)
-    photos = [
-        (photo, sha256)
-        for part in parts
-        for photo, sha256 in zip(part.photos, part.cache.sha256, strict=True)
-    ]
-    for photo, sha256 in photos:
+    for photo in (photo for part in parts for photo in part.asked):
         objects = [
             (one.id, one.category, str(one.status), one.box, one.rle.counts if one.rle else "")
             for one in photo.image.instances
         ]
-        line = json.dumps([photo.image.file_name, photo.part, sha256, photo.complete, objects])
+        line = json.dumps([photo.image.file_name, photo.part, photo.complete, objects])
         whole.update(line.encode("utf-8"))
     return whole.hexdigest()

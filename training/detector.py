@@ -23,7 +23,7 @@ from engine.detectors import kind_of
 from engine.detectors.saved import DetectorCard, save_detector
 from engine.options import as_dict
 from training.batches import Plan
-from training.detection_set import DetectionSet, detection_batches, read_detection_set
+from training.detection_set import MANY, DetectionSet, detection_batches, read_detection_set
 from training.detector_beginnings import make_training
 from training.detector_settings import DetectorSettings, detector_presets_as_json, parse
 from training.detector_steps import DetectorTraining
@@ -32,6 +32,7 @@ from training.entry import answer, carry_out, exit_code, stop_here
 from training.estimate import estimate
 from training.log import Event, RunLog
 from training.loop import Hooks, Stopped, run
+from training.photo_contents import PhotoContents
 from training.processes import ProcessGroup
 from training.reading import discard_pixels
 from training.run_folder import MODEL, fingerprint
@@ -60,7 +61,7 @@ def _train(
     machine = settings.machine
     data = read_detection_set(settings, group, lambda: stop_here(stop_asked))
     plan = Plan.fitting(
-        len(data.training),
+        len(data.training.asked),
         batch=settings.recipe.batch,
         seed=machine.seed,
         rank=group.rank,
@@ -69,7 +70,9 @@ def _train(
     goes_on = (settings.out / STATE).exists()
     training = make_training(settings, data, plan, group, goes_on=goes_on, stop_asked=stop_asked)
     mark = _fingerprint(settings, data)
+    contents = PhotoContents((data.training.cache, data.validation.cache))
     kept: dict[str, Kept] = {
+        "photos": contents,
         "network": training.network,
         "optimiser": training.optimiser,
         "average": training.average,
@@ -77,6 +80,7 @@ def _train(
     }
     vars(progress).update(vars(load_state(settings.out, kept, fingerprint=mark)))
     _log_start(log, settings, data, training, progress)
+    _tell_of_gone(log, contents, progress)
     hooks = Hooks(
         save=lambda progress: _save(settings, training, kept, mark, progress),
         close_epoch=lambda progress, epoch: _close_epoch(
@@ -148,6 +152,13 @@ def _log_start(
         parent=data.parent,
         left_out=data.left_out,
     )
+
+
+def _tell_of_gone(log: RunLog, contents: PhotoContents, progress: Progress) -> None:
+    """A line for each photo that the training has seen and goes on without."""
+    for name, reason in list(contents.gone.items())[:MANY]:
+        text = f"the training goes on without photo {name!r}, which does not open now: {reason}"
+        log.write("note", step=progress.step, text=text)
 
 
 def _save(

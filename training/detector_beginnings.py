@@ -49,7 +49,7 @@ def make_training(
         stop_asked=stop_asked,
         recipe=recipe,
         min_size=settings.network["min_size"],
-        tally=Tally([one.id or 0 for one in data.learnt]),
+        tally=Tally([one.id or 0 for one in data.asked]),
         average=Average(network, recipe.average),
     )
 

@@ -101,7 +101,7 @@ def _first_that_open(
     if problem is not None and not some:
         raise problem
     names = [photo.image.file_name for photo in some]
-    return DetectionPart(tuple(some), unkept(settings.photos, names, view))
+    return DetectionPart(tuple(some), unkept(settings.photos, names, view), tuple(some))
 
 
 def _timed(

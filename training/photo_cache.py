@@ -74,7 +74,7 @@ class PhotoCache(Generic[V]):
     sha256: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]  # name and reason of those that were left out
     pixels: NDArray[np.uint8] | None  # (all, side, side, 3); None: decoded at every use
-    rows: tuple[int, ...]  # where in the pixels each readable photo lies
+    rows: tuple[int, ...]  # the number of each among the given ones, and where its pixels lie
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -146,7 +146,8 @@ def prepare(
 def unkept(folder: Path, file_names: Sequence[str], view: V) -> PhotoCache[V]:
     """Photos decoded at every use, and not looked at before."""
     names = tuple(file_names)
-    return PhotoCache(folder, view, names, sha256=(), unreadable=(), pixels=None, rows=())
+    rows = tuple(range(len(names)))
+    return PhotoCache(folder, view, names, sha256=(), unreadable=(), pixels=None, rows=rows)
 
 
 def discard(place: Path) -> None:

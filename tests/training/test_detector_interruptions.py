@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from engine.errors import JobError
-from tests.training.detector_runs import detector_flags, some_photos, tiny_detector, written
+from tests.ports import free_port
+from tests.training.detector_runs import (
+    detector_flags,
+    some_photos,
+    tiny_detector,
+    uneven_photos,
+    written,
+)
 from tests.training.runs import start
 from tests.training.test_detector_runs import assert_same_detector
 from tests.training.test_runs import of_kind
@@ -46,13 +54,7 @@ def test_a_killed_run_goes_on_to_the_very_same_detector(
 ) -> None:
     at_once = train(tiny_detector(photos, tmp_path / "at once", model=model, recipe=RECIPE))
     out = tmp_path / "killed"
-
-    def dies(event: Event) -> None:
-        if event["event"] == "step" and event["step"] == 3:  # whose state is that of step 2
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tiny_detector(photos, out, model=model, recipe=RECIPE), on_event=dies)
+    interrupted(photos, out, at=3, model=model, recipe=RECIPE)
     with (out / "log.jsonl").open("ab") as file:
         file.write(b'{"event": "st')  # as a power cut would leave it
     assert torch.load(out / STATE, weights_only=True)["progress"]["step"] == 2
@@ -105,13 +107,7 @@ def test_short_epochs_that_nobody_judges_write_no_state(photos: Path, tmp_path: 
     path = train(settings, on_event=look)
     assert seen == [4] * 4  # told before the last step is saved
     again = tmp_path / "again"
-
-    def dies(event: Event) -> None:
-        if event["event"] == "step" and event["step"] == 7:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tiny_detector(photos, again, recipe=recipe, machine=machine), on_event=dies)
+    interrupted(photos, again, at=7, recipe=recipe, machine=machine)
     resumed = tiny_detector(photos, again, recipe=recipe, machine=machine, resume=True)
     assert_same_detector(path, train(resumed))
     instances = [tmp_path / name / "instances.json" for name in ("run", "again")]
@@ -144,6 +140,63 @@ def test_a_run_does_not_go_on_with_other_settings(
         train(tiny_detector(photos, tmp_path / "run", resume=True, **merged))
 
 
+def interrupted(photos: Path, out: Path, *, at: int, **others: Any) -> None:
+    """A run that dies when it tells of that step, whose state is then that of the one before."""
+
+    def dies(event: Event) -> None:
+        if event["event"] == "step" and event["step"] == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_detector(photos, out, **others), on_event=dies)
+
+
+@pytest.mark.parametrize("loss", ["gone", "broken"])
+@pytest.mark.parametrize("name", ["002.png", "006.png"], ids=["trains", "validates"])
+def test_a_killed_run_goes_on_without_a_photo_that_is_lost_and_says_so(
+    loss: str, name: str, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    interrupted(photos, out, at=3, recipe=RECIPE)
+    content = (photos / name).read_bytes()
+    if loss == "gone":
+        (photos / name).unlink()
+    else:
+        (photos / name).write_bytes(b"spilt coffee")
+    gone_on: list[Event] = []
+    train(tiny_detector(photos, out, recipe=RECIPE, resume=True), on_event=gone_on.append)
+    assert [event["step"] for event in gone_on[:2]] == [2, 2]
+    assert gone_on[0]["left_out"]["unreadable"] == 1
+    assert gone_on[1]["event"] == "note"
+    assert f"without photo {name!r}" in gone_on[1]["text"]
+    assert [event["step"] for event in of_kind(gone_on, "step")] == [3, 4, 5, 6]
+    assert gone_on[-1]["event"] == "done"
+    instances = json.loads((out / "instances.json").read_text(encoding="utf-8"))["instances"]
+    assert sorted(map(int, instances)) == [10, 11, 20, 21, 30, 31, 40, 41]
+    # It may come back, but not as another photo.
+    (photos / name).write_bytes(content)
+    gone_on.clear()
+    train(tiny_detector(photos, out, recipe=RECIPE, resume=True), on_event=gone_on.append)
+    assert [event["event"] for event in gone_on] == ["start", "done"]
+
+
+def test_a_run_does_not_go_on_with_a_photo_that_has_changed(photos: Path, tmp_path: Path) -> None:
+    interrupted(photos, tmp_path / "run", at=3)
+    (photos / "002.png").write_bytes((photos / "003.png").read_bytes())
+    with pytest.raises(JobError, match=r"photo '002\.png' has changed.* put back"):
+        train(tiny_detector(photos, tmp_path / "run", resume=True))
+
+
+def test_steps_stay_what_they_are_where_a_photo_does_not_open(photos: Path, tmp_path: Path) -> None:
+    whole: list[Event] = []
+    train(tiny_detector(photos, tmp_path / "whole", recipe={"epochs": 1}), on_event=whole.append)
+    (photos / "001.png").unlink()
+    fewer: list[Event] = []
+    train(tiny_detector(photos, tmp_path / "fewer", recipe={"epochs": 1}), on_event=fewer.append)
+    assert (whole[0]["photos"], fewer[0]["photos"]) == (4, 3)
+    assert whole[0]["steps"] == fewer[0]["steps"] == 2
+
+
 def test_a_run_does_not_go_on_with_other_objects(photos: Path, tmp_path: Path) -> None:
     train(tiny_detector(photos, tmp_path / "run", recipe={"epochs": 1}))
     fewer = some_photos(photos)
@@ -174,17 +227,19 @@ def test_sigterm_finishes_the_step_and_says_how_to_go_on(photos: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["fasterrcnn", "maskrcnn"])
+def test_two_processes_learn_what_one_learns(model: str, tmp_path: Path) -> None:
+    """Also where one of them has four objects on a photo and the other one, and half is dropped."""
+    folder = tmp_path / "photos"
+    photos = written(folder, uneven_photos(folder))
     more = ("--epochs", "2", "--optimiser", "sgd", "--learning-rate", "0.01", "--average", "0")
-    more = (*more, "--scales", "48", "64")
+    more = (*more, "--scales", "48", "64", "--network-rois-per-image", "64")
+    more = (*more, "--drop-start", "0", "--drop-class", "1.2", "--drop-box", "0.5")
     alone = tmp_path / "alone"
-    assert main(detector_flags(photos, alone, *more)) == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    assert main(detector_flags(photos, alone, *more, model=model)) == 0
     shared = tmp_path / "shared"
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    arguments = ["-m", "training.detector", *detector_flags(photos, shared, *more)]
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    arguments = ["-m", "training.detector", *detector_flags(photos, shared, *more, model=model)]
     processes = [
         start(arguments, RANK=rank, LOCAL_RANK=rank, GLOO_SOCKET_IFNAME="lo", **common)
         for rank in ("0", "1")
@@ -193,10 +248,10 @@ def test_two_processes_learn_what_one_learns(photos: Path, tmp_path: Path) -> No
         _, said = process.communicate(timeout=240)
         assert process.returncode == 0, said
     assert_same_detector(alone / "model.safetensors", shared / "model.safetensors", tolerance=1e-5)
-    events = read_log(shared / "log.jsonl")
+    events, alone_events = (read_log(one / "log.jsonl") for one in (shared, alone))
     assert events[0]["processes"] == 2
-    ours = [event["loss"] for event in of_kind(events, "step")]
-    theirs = [event["loss"] for event in of_kind(read_log(alone / "log.jsonl"), "step")]
-    assert ours == pytest.approx(theirs, abs=1e-4)
+    for ours, theirs in zip(of_kind(events, "step"), of_kind(alone_events, "step"), strict=True):
+        assert ours["terms"] == pytest.approx(theirs["terms"], abs=1e-4)
+        assert ours["dropped"] == pytest.approx(theirs["dropped"], abs=1e-6)
     told = [(one / "instances.json").read_text(encoding="utf-8") for one in (alone, shared)]
-    assert told[0].count('"seen"') == told[1].count('"seen"') == 8
+    assert told[0].count('"seen"') == told[1].count('"seen"') == 10
