@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from annotator.journal import Change
+from annotator.labelstudio.contents import KEY, image_id_of
 from annotator.merging import Merge, merge, prepared
-from annotator.own_files import event_of, past_of
+from annotator.own_files import event_of, past_of, untold
 from annotator.store import Project, Transaction
 from annotator.views import Photo, View, instance_row
 from engine.errors import FormatError, OptionError
@@ -277,13 +278,18 @@ def _write(
     splits = {image.split for _, image in matched}
     stamps = how.reading.stamps
     written = {stamp: event_of(transaction, stamp) for stamp in dict.fromkeys(stamps.values())}
+    key = str(transaction.setting(KEY, ""))
     ids = transaction.category_ids()
     merges = []
     for place, (photo, image) in enumerate(matched, start=1):
-        since = written.get(stamps.get(image.file_name, ""))
-        past = since and past_of(transaction, photo, since=since, imports=IMPORT)
-        present = transaction.instances(photo.id)
-        done = merge(present, incoming[photo.id], past=past or None, renewed=how.renewed)
+        present, past = transaction.instances(photo.id), None
+        stamp = stamps.get(image.file_name, "")
+        since = written.get(stamp)
+        if since is not None:
+            past = past_of(transaction, photo, since=since, imports=IMPORT)
+        elif image_id_of(key, stamp) == photo.id:
+            past = untold(present, photo)
+        done = merge(present, incoming[photo.id], past=past, renewed=how.renewed)
         changes = _changes(transaction, photo, done)
         changes += [
             Change("image_tag", None, None, {"image_id": photo.id, "category_id": ids[tag]})

@@ -7,7 +7,7 @@ copy of this one that has gone its own way. Only with it do the ids in a file me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from annotator import schema
 from annotator.journal import REDO, UNDO, Change
 from annotator.views import Photo, View, row_instance
 from engine.errors import StoreError
-from engine.types import Instance
+from engine.types import Instance, Status
 
 _LONGEST = 18  # digits of an event's number
 
@@ -81,6 +81,15 @@ def past_of(view: View, photo: Photo, *, since: int, imports: str) -> Past:
         versions={number: (*one, *latest.get(number, ())) for number, one in first.items()},
         by_hand=frozenset(by_hand),
         made=frozenset(number for number, one in first.items() if not one),
+    )
+
+
+def untold(present: Sequence[Instance], photo: Photo) -> Past:
+    """Where nobody knows when the file was written: all that is decided may have changed since."""
+    decided = [one for one in present if one.status is not Status.PROPOSED or one.edited]
+    return Past(
+        size=(photo.width, photo.height),
+        by_hand=frozenset(one.id for one in decided if one.id is not None),
     )
 
 

@@ -33,7 +33,7 @@ class Reading:
     notes: tuple[str, ...]
     # By file name, where the file says so:
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # whatever is drawn there
-    stamps: Mapping[str, str] = field(default_factory=dict)  # `exports.formats.About.stamp`
+    stamps: Mapping[str, str] = field(default_factory=dict)  # of `exports.formats.About`
 
 
 @dataclass(frozen=True)

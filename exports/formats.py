@@ -312,7 +312,12 @@ FORMATS: dict[str, Format] = {
             ),
             write=lambda path, chosen, about, options, on_progress: (
                 label_studio_files.write_label_studio(
-                    path, chosen.images, chosen.classes, options, on_progress=on_progress
+                    path,
+                    chosen.images,
+                    chosen.classes,
+                    options,
+                    stamp=about.stamp,
+                    on_progress=on_progress,
                 )
             ),
             verify=_verify_label_studio,

@@ -20,7 +20,7 @@ from engine.errors import FormatError
 from engine.geometry import clip_box
 from engine.types import CURATED, Instance, LabeledImage, Source, Status
 from exports.contents import Held, Losses, Reading, check_names, tags_of
-from exports.label_studio import LabelStudioOptions, Task, TaskChoices, task_of
+from exports.label_studio import OURS, LabelStudioOptions, Task, TaskChoices, task_of
 from exports.label_studio_config import label_config
 from exports.label_studio_read import Drawn, objects_of, size_in
 from exports.photo_names import KnownPhotos, size_of
@@ -73,12 +73,13 @@ def write_label_studio(
     options: LabelStudioFileOptions,
     *,
     project: str = "",
+    stamp: str = "",
     on_progress: OnProgress = silent,
 ) -> None:
     """Write tasks, config and README, all or nothing; FormatError where the place is taken.
 
     ``project`` makes the ``ext_id`` of the tasks, by which the command that talks to a server
-    knows them again.
+    knows them again; ``stamp`` is that of `exports.formats.About`, for the way back by file.
     """
     choices = TaskChoices(LabelStudioOptions(options.masks, options.boxes))
     tasks = (
@@ -91,8 +92,9 @@ def write_label_studio(
         for image in counted(WRITING, images, len(images), on_progress)
     )
     check_names([], classes)
+    stamped = ({**task, "data": {**task["data"], OURS: stamp}} if stamp else task for task in tasks)
     with whole_folder(folder) as part:
-        count = _write_tasks(part, tasks)
+        count = _write_tasks(part, stamped)
         config = label_config(classes, options.kinds)
         (part / CONFIG).write_text(config + "\n", encoding="utf-8", newline="\n")
         readme = _README.format(tasks=count, base=options.photo_base, config=CONFIG)
@@ -158,6 +160,7 @@ def read_label_studio(path: Path, photos: KnownPhotos | None = None) -> Reading:
     files = sorted(path.glob("tasks-*.json")) if path.is_dir() else [path]
     images: list[LabeledImage] = []
     notes: list[str] = []
+    stamps: dict[str, str] = {}
     for file in files:
         for place, task in enumerate(tasks_in(file), start=1):
             try:
@@ -167,11 +170,13 @@ def read_label_studio(path: Path, photos: KnownPhotos | None = None) -> Reading:
                 continue
             notes += [f"{image.file_name}: {text}" for text in oddities]
             images.append(replace(image, id=len(images) + 1))
+            # Tasks that went to a server have no stamp; their ext_id tells whose they are.
+            stamps[image.file_name] = str(task["data"].get(OURS) or task["data"].get("ext_id"))
     if not images:
         reason = f": {notes[0]}" if notes else ""
         raise FormatError(f"{os.fspath(path)!r} holds no task that can be read{reason}")
     classes = dict.fromkeys(name for image in images for name in tags_of(image.instances))
-    return Reading(tuple(images), tuple(classes), tuple(notes))
+    return Reading(tuple(images), tuple(classes), tuple(notes), stamps=stamps)
 
 
 def tasks_in(path: Path) -> list[dict[str, Any]]:

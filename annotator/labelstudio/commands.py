@@ -18,6 +18,7 @@ from annotator.labelstudio.exchange import There, fetch, selected, send
 from annotator.labelstudio.flags import PUSHED, TOKEN_VARIABLE
 from annotator.labelstudio.push import OnProgress
 from annotator.labelstudio.reporting import pull_lines, push_lines
+from annotator.own_files import stamp_of
 from engine.errors import OptionError
 from engine.options import from_arguments
 from exports.choices import Choices
@@ -107,10 +108,14 @@ def run_file(arguments: argparse.Namespace) -> bool:
     base = {} if arguments.photos is None else {"photo_base": arguments.photos}
     options = LabelStudioFileOptions(masks=chosen.masks, boxes=chosen.boxes, **base)
     with opened(arguments.project) as project:
+        with project.read() as view:
+            stamp = stamp_of(view)
         selection = selected(project, _choices(arguments))
         held = hold_label_studio(selection.images, options)
     with _progress(arguments) as show:
-        write_label_studio(arguments.out, held.images, selection.classes, options, on_progress=show)
+        write_label_studio(
+            arguments.out, held.images, selection.classes, options, stamp=stamp, on_progress=show
+        )
         seen = seen_in_label_studio(arguments.out, total=len(held.images), on_progress=show)
         verified = compare(held.images, seen, reader="label-studio-sdk", on_progress=show)
     value: dict[str, Any] = {

@@ -13,11 +13,14 @@ import pytest
 from annotator import exporting, importing, review
 from annotator.intake import add_photos
 from annotator.journal import REDO, UNDO, Change
+from annotator.labelstudio.contents import ext_id_of, key_of
 from annotator.own_files import event_of, stamp_of
 from annotator.store import Project
 from annotator.views import instance_row
+from engine.geometry import rle_to_mask
 from engine.types import Box, Instance, Status
 from exports.choices import Choices
+from exports.label_studio_rle import encode_brush
 from tests.builders import make_instance, make_mask
 
 MOVED: Box = (50.0, 20.0, 80.0, 40.0)
@@ -244,4 +247,58 @@ def test_a_box_that_the_file_gives_up_for_that_of_the_mask_has_not_moved(
     changed(project, number, replace(here(project)[number], box=(5.0, 5.0, 20.0, 20.0)))
     before = here(project)
     assert told(take(project, written(project, tmp_path / "x.json"))) == (0, 0, 1, 0)
+    assert here(project) == before
+
+
+# -- Label Studio --------------------------------------------------------------------------------
+
+
+def tasks(project: Project, folder: Path, *, sent: bool = False) -> Path:
+    """A JSON export of the project there, with every rectangle and mask of ours moved."""
+    exporting.export(project, "labelstudio", folder, options={"boxes": True, "masks": "brush"})
+    path = folder / "tasks-001.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    mask = encode_brush(make_mask((50, 20, 80, 40), height=90, width=120))
+    for task in content:
+        if sent:  # by the other way, which knows no stamp
+            del task["data"]["tag2mask"]
+            task["data"]["ext_id"] = ext_id_of(key_of(project), 1)
+        for region in [one for found in task["annotations"] for one in found["result"]]:
+            value = region["value"]
+            if "rle" in value:
+                value["rle"] = mask
+            else:
+                value.update(x=5000 / 120, y=2000 / 90, width=3000 / 120, height=2000 / 90)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_what_was_moved_in_label_studio_comes_back_by_file(
+    project: Project, tmp_path: Path
+) -> None:
+    number = draw(project)
+    source = here(project)[number].source
+    path = tasks(project, tmp_path / "out")
+    report = importing.import_file(project, "labelstudio", path, actor="tester")
+    assert told(report) == (1, 0, 0, 0)
+    (one,) = here(project).values()
+    assert (one.id, one.source, one.status) == (number, source, Status.DRAWN)
+    assert one.box == pytest.approx(MOVED)
+    assert one.rle is not None
+    assert rle_to_mask(one.rle).sum() == 30 * 20
+    report = importing.import_file(project, "labelstudio", path, actor="tester")
+    assert told(report) == (0, 0, 1, 0)
+    project.check_journal()
+
+
+def test_tasks_that_were_sent_to_a_server_double_nothing_when_they_come_by_file(
+    project: Project, tmp_path: Path
+) -> None:
+    """Nobody knows what changed since; `annotator labelstudio pull` does."""
+    number = draw(project)
+    before = here(project)
+    path = tasks(project, tmp_path / "out", sent=True)
+    report = importing.import_file(project, "labelstudio", path, actor="tester")
+    assert told(report) == (0, 0, 0, 1)
+    assert f"object {number}" in report.conflicts[0]
     assert here(project) == before
