@@ -1,11 +1,13 @@
 """The label config of a Label Studio project: classes in, XML out; and an existing one, fitted.
 
-What a config has already stays as it is: controls and labels are added, never taken away.
+What a config has already stays as it is, comments included: controls and labels are added, never
+taken away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -14,6 +16,8 @@ from exports.contents import check_names
 from exports.label_studio import BITMASK, BRUSH, POLYGON, RECTANGLE, Controls
 
 Element = ElementTree.Element
+
+_AROUND = re.compile(r"((?:\s*<!--.*?-->)*)", re.DOTALL)  # comments outside of the root
 
 TAGS = {
     RECTANGLE: "RectangleLabels",
@@ -71,14 +75,14 @@ def fitted_config(
             control = _new_control(root, kind, name)
             added.append(f"control {TAGS[kind]}")
         controls[kind] = control.get("name", "")
-        known = {one.get("value") for one in control.iter() if one.tag.lower() == "label"}
+        known = {one.get("value") for one in _tags(control) if one.tag.lower() == "label"}
         for label in classes:
             if label not in known:
                 shown = {"value": label, "background": (colours or {}).get(label, "")}
                 ElementTree.SubElement(control, "Label", {k: v for k, v in shown.items() if v})
                 added.append(f"label {label!r} of {TAGS[kind]}")
     return FittedConfig(
-        xml=_text(root) if added else xml,
+        xml=_around(xml, _text(root)) if added else xml,
         controls=Controls(
             image=name, value=picture.get("value", "")[1:], names=tuple(controls.items())
         ),
@@ -92,26 +96,42 @@ def labels_of(xml: str) -> tuple[str, ...]:
     tags = {tag.lower() for tag in TAGS.values()}
     labels = [
         one.get("value", "")
-        for control in root.iter()
+        for control in _tags(root)
         if control.tag.lower() in tags
-        for one in control.iter()
+        for one in _tags(control)
         if one.tag.lower() == "label"
     ]
     return tuple(dict.fromkeys(labels))
 
 
 def _parsed(xml: str) -> Element:
-    if "<!ENTITY" in xml:
-        raise FormatError("the label config declares entities, which is not read")
+    # Text, whatever encoding it claims to be in: these are the only ways to write it.
+    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
+        raise FormatError("the label config declares a document type or entities; take them out")
+    builder = ElementTree.TreeBuilder(insert_comments=True, insert_pis=True)
     try:
-        return ElementTree.fromstring(xml)
+        return ElementTree.fromstring(xml, ElementTree.XMLParser(target=builder))
     except ElementTree.ParseError as error:
         raise FormatError(f"the label config is no XML ({error})") from error
 
 
+def _tags(root: Element) -> Iterator[Element]:
+    """The element and all in it, without comments and instructions."""
+    return (one for one in root.iter() if isinstance(one.tag, str))
+
+
+def _around(xml: str, text: str) -> str:
+    """The text of the root, with the comments that stand before and behind it in the XML."""
+    start = xml.find("?>") + 2 if xml.lstrip().startswith("<?xml") else 0
+    before = _AROUND.match(xml, start)
+    behind = xml[xml.rfind("</") :].partition(">")[2].strip()
+    head = before.group(1).strip() if before is not None else ""
+    return "\n".join(part for part in (head, text, behind) if part)
+
+
 def _picture(root: Element) -> Element:
     """The Image tag; what it shows must stand in the data of a task under one plain key."""
-    for element in root.iter():
+    for element in _tags(root):
         key = element.get("value", "")
         if element.tag.lower() == "image" and element.get("name") and key.startswith("$"):
             if key[1:].isidentifier():
@@ -121,14 +141,14 @@ def _picture(root: Element) -> Element:
 
 
 def _control(root: Element, kind: str, picture: str) -> Element | None:
-    for element in root.iter():
+    for element in _tags(root):
         if element.tag.lower() == kind and element.get("toName") == picture and element.get("name"):
             return element
     return None
 
 
 def _new_control(root: Element, kind: str, picture: str) -> Element:
-    taken = {element.get("name") for element in root.iter()}
+    taken = {element.get("name") for element in _tags(root)}
     own = Controls().of(kind)
     name = next(one for one in (own, *(f"{own}{n}" for n in range(2, 99))) if one not in taken)
     return ElementTree.SubElement(root, TAGS[kind], {"name": name, "toName": picture})

@@ -22,6 +22,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from annotator import shaping
 from annotator.assist import Assistant, build_segmenter
 from annotator.labelstudio import contents
+from annotator.labelstudio.journal import digest
 from annotator.listening import HOST_NAMES, listen, names_for, require_free
 from annotator.store import Project
 from annotator.views import Photo
@@ -34,8 +35,10 @@ from exports.label_studio import (
     BRUSH,
     OURS,
     RECTANGLE,
+    SUGGESTED,
     Controls,
     LabelStudioOptions,
+    Region,
     TaskChoices,
     predictions_of,
     region_of_mask,
@@ -126,9 +129,8 @@ class Backend:
                     self._pipeline = pipelines.build(self._name, {})
                 image = photos.load(self._project.photo_path(photo))
                 suggestion = self._pipeline.suggest(image, tags=tags)
-            found = [
-                _numbered(one, number) for number, one in enumerate(suggestion.instances, start=1)
-            ]
+            # Ids for their regions, until these get names of their own: they are not in the store.
+            found = [replace(one, id=-number) for number, one in enumerate(suggestion.instances, 1)]
         known = tuple(one for one in found if one.category in asked.labels)
         image_there = LabeledImage(
             id=photo.id,
@@ -140,7 +142,7 @@ class Backend:
         predictions = predictions_of(image_there, asked.choices)
         scores = [one.score for one in known if one.score is not None]
         return {
-            "result": [region for one in predictions for region in one["result"]],
+            "result": [_named(region, known) for one in predictions for region in one["result"]],
             "score": sum(scores) / len(scores) if scores else 0.0,
             "model_version": self.version,
         }
@@ -156,7 +158,9 @@ class Backend:
         if not answers:
             return {**NOTHING, "model_version": name}
         best = answers[0]
-        region = region_of_mask(uuid.uuid4().hex[:10], label, best.rle, asked.choices)
+        region = region_of_mask(
+            f"{SUGGESTED}{uuid.uuid4().hex[:10]}", label, best.rle, asked.choices
+        )
         return {
             "result": [{**region, "score": best.score}],
             "score": best.score,
@@ -164,9 +168,19 @@ class Backend:
         }
 
 
-def _numbered(instance: Instance, number: int) -> Instance:
-    """With an id for its regions, one that no stored instance has: it is not in the store."""
-    return replace(instance, id=10**9 + number)
+def _named(region: Region, instances: Sequence[Instance]) -> Region:
+    """The region as it is; that of an instance which is not in the store under a name of its own.
+
+    The name is the same for the same instance, however often it is asked for, and is never taken
+    for the id of a stored one.
+    """
+    provenance = region["meta"][OURS]
+    if provenance["id"] > 0:
+        return region
+    (instance,) = (one for one in instances if one.id == provenance["id"])
+    shape = [instance.category, list(instance.box), instance.rle and instance.rle.counts]
+    name = region["id"].replace(str(instance.id), f"{SUGGESTED}{digest(shape)[:10]}", 1)
+    return {**region, "id": name, "meta": {OURS: {**provenance, "id": None}}}
 
 
 def _asked(config: str) -> _Asked:

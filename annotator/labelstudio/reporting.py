@@ -44,6 +44,10 @@ def pull_lines(report: PullReport) -> list[str]:
             f"not taken: {report.skipped} tasks skipped there, {report.drafts} with a draft, "
             f"{report.foreign} of other projects"
         )
+    if report.twice:
+        lines.append(f"{len(report.twice)} photos have more than one task there; the oldest counts")
+        lines += first([f"  {name}" for name in report.twice])
+    lines += first([f"deleted there, kept here: {text}" for text in report.deleted])
     lines += first([f"set aside: {text}" for text in report.set_aside])
     lines += first([f"conflict: {text}" for text in report.conflicts])
     lines += first([f"problem: {text}" for text in report.problems])

@@ -49,6 +49,7 @@ class Voice:
     numbers: Mapping[str, int]  # key -> our id
     before: Seen | None
     is_fresh: bool  # nobody looked at it as it is now, or a conflict is open
+    is_ours: bool  # as we sent it: what is here, and no word of a person there
 
     @property
     def held(self) -> frozenset[int]:
@@ -94,7 +95,7 @@ def hear(annotations: Iterable[Mapping[str, Any]], known: Known) -> Heard:
     outvoted: set[int] = set()
     conflicts: list[str] = []
     for place, voice in enumerate(voices):
-        newer = voices[place + 1 :]
+        newer = [one for one in voices[place + 1 :] if not one.is_ours]
         for one in _words(voice, known) if voice.is_fresh else ():
             holder = next((each for each in reversed(newer) if _holds(each, one)), None)
             if one.drawn is None and holder is not None:
@@ -149,6 +150,7 @@ def _voice(annotation: Mapping[str, Any], known: Known) -> Voice:
         unread=found.unread,
         numbers=numbers,
         before=before,
+        is_ours=number == entry.ours and digest(annotation["result"]) == entry.annotation,
         is_fresh=not entry.knows(annotation) or bool(before and before.kept_here),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from annotator.journal import Change
@@ -15,7 +16,7 @@ from engine.types import Instance, Source, Status
 from tests.annotator.labelstudio.fake_server import LEGACY, FakeLabelStudio
 from tests.builders import make_instance, make_mask
 
-QUICK = Waiting(timeout=1.0, repeats=3, pause=0.01)
+QUICK = Waiting(timeout=60.0, repeats=3, pause=0.01)  # to repeat; what is slow is no failure
 
 
 @pytest.fixture
@@ -27,7 +28,20 @@ def fake() -> Iterator[FakeLabelStudio]:
 @pytest.fixture
 def remote(fake: FakeLabelStudio) -> Iterator[Remote]:
     with Client(fake.url, LEGACY, QUICK) as client:
+        let_it_lose_patience(client, fake)
         yield Remote(client)
+
+
+def let_it_lose_patience(client: Client, fake: FakeLabelStudio) -> None:
+    """Soon, with an answer that the server will withhold, and with no other one."""
+
+    def look(request: httpx.Request) -> None:
+        failure = fake.next_failure(request.method, request.url.path)
+        if failure is not None and failure.how == "stall":
+            # Where the server does first what it was asked for, it needs the time for that.
+            request.extensions["timeout"]["read"] = 4.0 if failure.is_done else 1.0
+
+    client._http.event_hooks["request"].append(look)
 
 
 def store(project: Project, image_id: int, *instances: Instance) -> list[int]:

@@ -6,13 +6,15 @@ murmur, an answer that is lost although the work was done.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import email
 import itertools
 import json
 import re
+import socket
+import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 LEGACY = "0123456789abcdef"
 PERSONAL = "header.payload.signature"
+LONGEST = 240.0  # seconds that anything is withheld
 
 
 @dataclass
@@ -29,7 +32,9 @@ class Failure:
 
     method: str
     path: str  # searched for as a pattern
-    how: int | str  # a status, "drop" (no answer), "stall" (none in time), "hold" (until released)
+    how: (
+        int | str
+    )  # a status, "drop" (no answer), "stall" (until they hang up), "hold" (until released)
     times: int = 1
     skip: int = 0  # so many fitting requests go well first
     is_done: bool = False  # the request is carried out all the same
@@ -70,7 +75,7 @@ class FakeLabelStudio:
         self._clock = itertools.count(1)
         self._lock = threading.RLock()
         handler = type("Handler", (_Handler,), {"fake": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Listener(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -85,6 +90,13 @@ class FakeLabelStudio:
     def fail(self, method: str, path: str, how: int | str, **more: Any) -> None:
         """Let something go wrong."""
         self.failures.append(Failure(method, path, how, **more))
+
+    def next_failure(self, method: str, path: str) -> Failure | None:
+        """What will go wrong with such a request, if anything."""
+        for failure in self.failures:
+            if failure.method == method and re.search(failure.path, path):
+                return None if failure.skip else failure
+        return None
 
     # -- what people do there ----------------------------------------------------------------
 
@@ -283,6 +295,13 @@ def _only(fields: list[str], row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key in fields}
 
 
+class _Listener(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is what some tests are about; no traceback for it."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeLabelStudio
     protocol_version = "HTTP/1.1"
@@ -337,9 +356,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fail(self, failure: Failure) -> None:
         if failure.how == "stall":
-            time.sleep(1.5)
+            self.connection.settimeout(LONGEST)
+            with contextlib.suppress(ConnectionError):
+                self.connection.recv(1, socket.MSG_PEEK)
         if failure.how == "hold":
-            self.fake.released.wait(60)
+            self.fake.released.wait(LONGEST)
         if isinstance(failure.how, str):
             self.close_connection = True
             return

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from annotator.labelstudio.client import Client, LabelStudioError, NoAnswer, checked_url
+from annotator.labelstudio.client import Client, LabelStudioError, NoAnswer, Waiting, checked_url
 from engine.errors import OptionError
 from tests.annotator.labelstudio.conftest import QUICK
 from tests.annotator.labelstudio.fake_server import LEGACY, PERSONAL, FakeLabelStudio
 
 
-def client_of(fake: FakeLabelStudio, token: str = LEGACY) -> Client:
-    return Client(fake.url, token, QUICK)
+def client_of(fake: FakeLabelStudio, token: str = LEGACY, waiting: Waiting = QUICK) -> Client:
+    return Client(fake.url, token, waiting)
 
 
 def test_a_legacy_token_opens_the_door(fake: FakeLabelStudio) -> None:
@@ -77,7 +79,8 @@ def test_a_get_is_not_repeated_for_ever(fake: FakeLabelStudio) -> None:
 def test_a_post_is_never_repeated(fake: FakeLabelStudio, how: int | str, text: str) -> None:
     fake.fail("POST", "projects", how)
     body = {"title": "abc", "label_config": "<View/>"}
-    with client_of(fake) as client, pytest.raises(NoAnswer, match=text):
+    waiting = replace(QUICK, timeout=1.0) if how == "stall" else QUICK
+    with client_of(fake, waiting=waiting) as client, pytest.raises(NoAnswer, match=text):
         client.post("/api/projects/", body)
     assert fake.requests == ["POST /api/projects/"]
 
