@@ -72,9 +72,7 @@ def build_blocks(workspace: Workspace, operations: Operations, *, actor: str) ->
             other.select(
                 training_tab.leave, key, training_tab.estimate_timer, show_progress="hidden"
             )
-        export.select(export_tab.look_again, key, export_tab.classes, show_progress="hidden")
-        # Proposals may have come in while another tab was shown: look at the photo again.
-        review.select(None, None, None, js="() => window.dispatchEvent(new Event('t2m:shown'))")
+        export.select(export_tab.look_again, key, export_tab.lists, show_progress="hidden")
     return blocks
 
 

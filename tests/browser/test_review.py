@@ -15,11 +15,13 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 from pycocotools.coco import COCO
 
+from annotator import runs
 from annotator.store import Project
 from engine.geometry import rle_to_mask
 from engine.types import Mask, Rle
 from tests.browser.conftest import Server
-from tests.browser.screen import Screen
+from tests.browser.screen import ROOT, Screen
+from tests.fakes import proposal
 
 pytestmark = pytest.mark.browser
 
@@ -164,12 +166,14 @@ def accept_and_reject_elsewhere(screen: Screen) -> set[int]:
 
 def test_two_tabs_do_not_overwrite_each_other(screen: Screen, context: BrowserContext) -> None:
     other = Screen(context, screen.page.url)
+    seen = other.state["rev"]
     number = screen.instances[0]["id"]
     screen.page.bring_to_front()
     screen.choose(number)
     screen.press("a")
     other.page.bring_to_front()
     other.choose(number)
+    assert other.state["rev"] == seen
     other.press("d")
     expect(other.page.locator('[data-part="notice"]')).to_contain_text("changed elsewhere")
     assert other.instance(number)["status"] == "accepted"
@@ -195,6 +199,45 @@ def test_keys_work_at_once_for_who_came_by_the_tab(screen: Screen) -> None:
     expect(masks).to_have_attribute("aria-pressed", "true")
     screen.page.keyboard.press("m")
     expect(masks).to_have_attribute("aria-pressed", "false")
+
+
+def test_who_comes_back_by_the_tab_sees_what_was_proposed_meanwhile(
+    screen: Screen, server: Server
+) -> None:
+    photo = screen.state["photo"]
+    screen.press("Escape")
+    screen.page.get_by_role("tab", name="Export").click()
+    expect(screen.page.locator(ROOT)).not_to_be_visible()
+    project = Project.open(server.folder)
+    with project.write() as transaction:
+        run_id = runs.start(transaction, pipeline="classical", options={}, photos=[photo])
+    found = [proposal((10, 10, 50, 50)), proposal((60, 20, 90, 60))]
+    runs.record_photo(project, run_id, photo, instances=found, seconds=0.1)
+    project.close()
+    screen.page.get_by_role("tab", name="Review").click()
+    expect(screen.page.locator(f"{ROOT} .t2m-instance")).to_have_count(2)
+    screen.wait()
+    assert [one["box"] for one in screen.instances] == [[10, 10, 50, 50], [60, 20, 90, 60]]
+    # Nothing was selected, and a look at the photo selects nothing for the next key to act on.
+    assert screen.state["selected"] is None
+
+
+def test_a_page_that_is_loaded_opens_its_photo_once(screen: Screen) -> None:
+    asked: list[str] = []
+    screen.page.on(
+        "request",
+        lambda request: (
+            asked.append(str(json.loads(request.post_data or "{}")["data"]["op"]))
+            if "component_server" in request.url
+            else None
+        ),
+    )
+    screen.reload()
+    # The page's own events come one after the other; the last ones after this button's.
+    screen.page.get_by_role("tab", name="Export").click()
+    screen.page.locator("#export-write").click()
+    expect(screen.page.locator("#export-result .t2-export")).to_be_visible()
+    assert asked.count("open") == 1
 
 
 def test_a_class_that_is_new_can_be_added_and_used(screen: Screen, server: Server) -> None:

@@ -124,15 +124,22 @@ function bindKeys({ root, state, actions, tools, stage, ending, render }) {
   window.addEventListener("blur", letGo, { signal });
 }
 
-/** The screen fills the window below its top edge; the canvas follows the stage and the monitor. */
-function bindSize({ root, stage, state, scene, fit, repaint, signal, ending }) {
+/**
+ * The screen fills the window below its top edge; the canvas follows the stage and the monitor.
+ * `shown` is called where the screen comes back after another tab of the page.
+ */
+function bindSize({ root, stage, state, scene, fit, repaint, shown, signal, ending }) {
+  let wasHidden = false;
   function measure() {
     if (!root.isConnected) {
       observer.disconnect();
       ending.abort();
       return;
     }
-    if (root.offsetParent === null) return; // hidden in a tab: sizes are zero and mean nothing
+    const isHidden = root.offsetParent === null;
+    if (wasHidden && !isHidden) shown();
+    wasHidden = isHidden;
+    if (isHidden) return; // in another tab: sizes are zero and mean nothing
     const top = root.getBoundingClientRect().top + window.scrollY;
     root.style.setProperty("--t2m-height", Math.max(520, window.innerHeight - top - 16) + "px");
     const { clientWidth: w, clientHeight: h } = stage;

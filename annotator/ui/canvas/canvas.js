@@ -70,7 +70,9 @@ function mountReview(element, { trigger, props, server, watch }) {
   const chrome = createChrome(root, state);
   const { part } = chrome;
   const stage = part("stage");
-  const scene = createScene(part("canvas"), state);
+  const scene = createScene(part("canvas"), state, (one) => chrome.tell(
+    "The mask of " + state.className(one.cls) + " " + one.id + " does not fit this photo and is " +
+    "not shown. Reject or delete the object, and draw it anew.", "error"));
   let [painting, rendering] = [false, false];
 
   const ask = (op) => {
@@ -250,17 +252,17 @@ function mountReview(element, { trigger, props, server, watch }) {
 
   bindControls({ root, state, chrome, actions, stage, signal, remember, render, repaint, submitClass });
   bindKeys({ root, state, actions, tools, stage, ending, render });
-  bindSize({ root, stage, state, scene, fit, repaint, signal, ending });
+  bindSize({
+    root, stage, state, scene, fit, repaint, signal, ending,
+    // Proposals may have come in while another tab was shown.
+    shown: () => { if (state.project && !state.navigating) reopen(null); },
+  });
   window.addEventListener("beforeunload", (event) => {
     if (root.isConnected && session.outbox.edits().length) event.preventDefault();
   }, { signal });
   window.addEventListener("online", () => session.outbox.retryNow(), { signal });
   labelButtons(root);
   watch("value", openFromValue);
-  // The page says when its tab is shown again: proposals may have come in meanwhile.
-  window.addEventListener("t2m:shown", () => {
-    if (state.project && root.isConnected && !state.navigating) reopen(null);
-  }, { signal });
   root.__review = debugHandle({ state, session, stage, isPainting: () => painting });
   render();
   openFromValue();

@@ -8,13 +8,16 @@ const LABEL_FONT = "600 11px system-ui, sans-serif";
 
 const css = (rgb, alpha = 1) => "rgba(" + rgb.join(",") + "," + alpha + ")";
 
-/** Decoded masks by instance: `get` gives a layer, or null while the frame's budget is used up. */
-function createLayers() {
+/**
+ * Decoded masks by instance: `get` gives a layer, or null while the frame's budget is used up.
+ * `unreadable(instance)` hears of each mask that does not fit its photo.
+ */
+function createLayers(unreadable) {
   const cache = new Map();
   let spent = 0;
 
-  function build(rle, rgb) {
-    const crop = rleCrop(rle);
+  function build(one, rgb) {
+    const crop = cropOf(one);
     if (!crop) return { empty: true };
     const canvas = new OffscreenCanvas(crop.w, crop.h);
     const context = canvas.getContext("2d");
@@ -27,6 +30,17 @@ function createLayers() {
     const { x, y, w, h } = crop;
     const smooth = outlinePath(corners.map(smoothed));
     return { canvas, x, y, w, h, smooth, exact: outlinePath(corners) };
+  }
+
+  // A mask that was made for another photo must not take the others with it.
+  function cropOf(one) {
+    try {
+      return rleCrop(one.rle);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      unreadable(one);
+      return null;
+    }
   }
 
   const smoothed = (corners) => simplifyOutline(bevelOutline(corners), 0.6);
@@ -52,7 +66,7 @@ function createLayers() {
       // The old picture stays until the new one is made: a refined mask does not blink.
       if (spent > BUILD_BUDGET_MS) return known ? { ...known.layer, waiting: true } : null;
       const started = performance.now();
-      const layer = build(instance.rle, rgb);
+      const layer = build(instance, rgb);
       spent += performance.now() - started;
       cache.set(instance.id, { key, layer });
       return layer;
@@ -75,10 +89,10 @@ function strokesByInstance(state) {
   return strokes;
 }
 
-function createScene(canvas, state) {
+function createScene(canvas, state, unreadable) {
   const context = canvas.getContext("2d");
   const scratch = document.createElement("canvas");
-  const layers = createLayers();
+  const layers = createLayers(unreadable);
   const paintHeat = createHeat();
   const classColour = (id) => {
     const found = state.doc && state.doc.classes.find((one) => one.id === id);

@@ -54,6 +54,7 @@ function createSession(state, ask, view) {
 
   function adopt(full, op) {
     const moved = !state.server || state.server.photo !== full.photo;
+    const wasEmpty = moved || !state.server.instances.length;
     // Only a question about the list says where in the filtered list the photo stands.
     const keepsPlace = !moved && !op.filter;
     // What was decided on the photo as it was shown is refused where that is no longer so.
@@ -67,8 +68,9 @@ function createSession(state, ask, view) {
         { selected: null, hovered: null, chosenFinding: null, recent: new Set() });
     }
     refresh();
-    // Also where proposals came in for a photo that is open already.
-    if (state.selected === null && op.read) state.selected = firstToLookAt(full, op);
+    // Also where the first proposals came in for a photo that is open already. Who took the selection
+    // away keeps it so: the next click would change what came into it.
+    if (state.selected === null && op.read && wasEmpty) state.selected = firstToLookAt(full, op);
     if (moved) view.photoChanged(full);
     view.changed();
   }

@@ -237,3 +237,21 @@ test("a conflict shows its photo instead of going on, and editing goes on there"
   assert.deepEqual([state.doc.photo, state.navigating], [1, false]);
   assert.equal(told[0].text, "Another tab changed this photo.");
 });
+
+test("a later look at the photo selects nothing, unless there was nothing on it before", async () => {
+  let instances = [instance(1), instance(2)];
+  const reply = () => ({ full: full({ instances }) });
+  reply.opens = true;
+  const { state, session } = await openSession(reply);
+  state.selected = null;
+  session.open(1);
+  await session.outbox.idle();
+  assert.equal(state.selected, null);
+  instances = [];
+  session.open(1);
+  await session.outbox.idle();
+  instances = [instance(7)];
+  session.open(1);
+  await session.outbox.idle();
+  assert.equal(state.selected, 7);
+});
