@@ -6,8 +6,11 @@ same name, and a run folder has every model once more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from annotator import models
 from annotator import training_files as files
@@ -49,11 +52,33 @@ def ancestry(project: Project, name: str) -> Ancestry:
             continue
         known.add(folder)
         seen |= taught or set()
-        request = files.read_note(folder, files.REQUEST)
-        if weights := request.get("weights"):
-            begun_with = request.get(WEIGHTS_FINGERPRINT) or models.fingerprint(Path(weights))
-            pending.append((Path(weights), begun_with))
+        if (begun_with := _begun_with(folder)) is not None:
+            pending.append(begun_with)
     return Ancestry(frozenset(seen), tuple(dict.fromkeys(unknown)))
+
+
+def _begun_with(folder: Path) -> tuple[Path, str] | None:
+    """The file that a training began with, and its mark: as the trainer wrote down, else as asked.
+
+    What was asked for is not all: flags were passed on to the trainer, and it may be another one.
+    """
+    request, used = (files.read_note(folder, name) for name in (files.REQUEST, files.SETTINGS))
+    asked = request.get("weights")
+    weights = used["weights"] if "weights" in used else _passed_on(request) or asked
+    if not weights:
+        return None
+    mark = request.get(WEIGHTS_FINGERPRINT) if weights == asked else None
+    return Path(weights), mark or models.fingerprint(Path(weights))
+
+
+def _passed_on(request: Mapping[str, Any]) -> str:
+    """The file in flags that were passed on; of two, the trainer takes the last."""
+    found, words = "", [str(word) for word in request.get("passed_on", [])]
+    for word, following in pairwise([*words, ""]):
+        flag, equals, value = word.partition("=")
+        if flag == "--weights":
+            found = value if equals else following
+    return found
 
 
 def _mark_of_model(folder: Path) -> str:

@@ -141,6 +141,8 @@ def _find_or_start(project: Project, arguments: argparse.Namespace) -> int:
                 f"models; leave one out"
             )
         options[option] = model
+    if arguments.check:
+        options = _of_check(options, arguments)
     options = pipeline_options.with_defaults(project, name, options)
     kind = runs.CHECK if arguments.check else runs.PROPOSE
     with project.write() as transaction:
@@ -151,6 +153,17 @@ def _find_or_start(project: Project, arguments: argparse.Namespace) -> int:
             transaction, pipeline=name, options=options, again=arguments.again, kind=kind
         )
         return runs.start(transaction, pipeline=name, options=options, photos=photos, kind=kind)
+
+
+def _of_check(options: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """A check is about every class: what contradicts a label is not among the photo's tags."""
+    if "only_tags" not in options:
+        return options
+    if getattr(arguments, "only_tags", False):
+        raise OptionError(
+            "--only-tags would hide from --check what contradicts the tags; leave one of them out"
+        )
+    return {**options, "only_tags": False}
 
 
 def _refuse_options_of_others(name: str, arguments: argparse.Namespace) -> None:

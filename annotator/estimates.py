@@ -25,7 +25,7 @@ from annotator import training_files as files
 from annotator.store import Project
 from annotator.training_kinds import KINDS
 from annotator.training_material import gather
-from annotator.training_options import AnyOptions
+from annotator.training_options import AnyOptions, check_passed_on
 from engine.errors import JobError
 
 FORGOTTEN_SECONDS = 15.0  # without a question; a page asks every second
@@ -60,6 +60,7 @@ def ask(
     project: Project, options: AnyOptions, *, weights: str = "", passed_on: Sequence[str] = ()
 ) -> AskedEstimate:
     """Start to time a training with these options; arguments and errors as of `training.start`."""
+    check_passed_on(passed_on)
     begins_with = str(models.file_of(project, weights)) if weights else None
     with project.read() as view:
         gathered = gather(project, view, options)

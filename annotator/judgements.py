@@ -77,17 +77,18 @@ def fingerprint(project: Project, name: str) -> str:
     return models.fingerprint(project.folder / models.MODELS / (name + models.ENDING))
 
 
-def claim(project: Project, name: str) -> None:
-    """Become the process that judges this model; JobError where another one is at it."""
+def claim(project: Project, name: str) -> bool:
+    """Become the process that judges this model; False where another one is at it."""
     promotion.require_detector(project, name)
     folder = _make_folder(project, name)
     with project.write():  # not two at once
         known = files.read_note(folder, files.PROCESS).get("process")
         # Whoever started us notes himself first, and us as soon as there is a number for us.
         if background.is_running(folder) and known not in (os.getpid(), os.getppid()):
-            raise JobError(f"{name} is being judged already")
+            return False
         (folder / PROGRESS).unlink(missing_ok=True)
         background.note_this_process(folder)
+    return True
 
 
 def note_progress(project: Project, name: str, *, done: int, total: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -11,9 +12,10 @@ from annotator import holdback, judgements, judging, promotion
 from annotator.answers import answer, opened, progress_bar
 from annotator.judging import Figure, Judgement
 from annotator.store import Project
-from annotator.training import Training, Trainings
-from engine.errors import AnnotatorError, ConflictError, OptionError
+from annotator.training import DONE, Training, Trainings
+from engine.errors import AnnotatorError, ConflictError, JobError, OptionError
 
+LOOK_SECONDS = 0.5
 ATTEMPTS = 2  # where another detector comes into use while one is judged
 FIGURES = {"ap50": "AP50", "ap": "AP", "corloc": "CorLoc"}
 
@@ -38,25 +40,44 @@ def run(arguments: argparse.Namespace) -> bool:
 def judge_after_training(
     project: Project, found: Training, arguments: argparse.Namespace
 ) -> tuple[dict[str, Any], list[str]]:
-    """What follows a detector's training that was watched to its end, as JSON and in words."""
+    """What follows a detector's training that was watched to its end, as JSON and in words.
+
+    Where an open page has begun to judge it, that judgement is waited for.
+    """
     arguments.by_rule, arguments.as_chosen = False, True
     arguments.device = "auto"
     try:
-        judged = _judged(project, found.name, arguments)
+        while (judged := _awaited(project, found.name, arguments)) is None:
+            if judgements.claim(project, found.name):
+                judged = _judged(project, found.name, arguments)
+                break
+            time.sleep(LOOK_SECONDS)  # somebody was faster
     except AnnotatorError as error:
         return {"judgement": None, "not_judged": str(error)}, [f"not judged: {error}"]
     return {"judgement": judged.as_dict()}, _what_follows(judged)
 
 
+def _awaited(project: Project, name: str, arguments: argparse.Namespace) -> Judgement | None:
+    """The judgement that another process has made or is making; None where there is none."""
+    with progress_bar(quiet=arguments.quiet or arguments.json) as progress:
+        task = progress.add_task(f"judging {name}", total=None)
+        while (seen := judgements.look(project, name)) is not None and seen.is_active:
+            progress.update(task, completed=seen.done, total=seen.total or None)
+            time.sleep(LOOK_SECONDS)
+    return seen.judgement if seen is not None and seen.status == DONE else None
+
+
 def _judge(project: Project, arguments: argparse.Namespace) -> bool:
-    judged = _judged(project, _name(arguments), arguments)
+    name = _name(arguments)
+    if not judgements.claim(project, name):
+        raise JobError(f"{name} is being judged already")
+    judged = _judged(project, name, arguments)
     answer(arguments, judged.as_dict(), "\n".join(_what_follows(judged)))
     return True
 
 
 def _judged(project: Project, name: str, arguments: argparse.Namespace) -> Judgement:
-    """Judge the detector, use it if the rule says so, and keep what came out."""
-    judgements.claim(project, name)
+    """Judge the detector that was claimed, use it if the rule says so, and keep what came out."""
     with progress_bar(quiet=arguments.quiet or arguments.json) as progress:
         task = progress.add_task(f"judging {name}", total=None)
 

@@ -1,18 +1,19 @@
 """Findings: what looks wrong in a project, why, and how bad; a person confirms or mends it.
 
-    dropped       what RoI drop threw out when the newest detector was trained
+    dropped       what RoI drop threw out in the newest training of a detector that has ended
     tags          a tag without an object on a reviewed photo; an object without its tag
     disagreement  two pipelines proposed differently; kept when a run replaces the proposals
     detector      a run with `--check` over decided photos contradicts what was decided there
 
 Tags are looked at anew each time, the others are rows (`annotator.findings`). Whoever asks for the
-dropped ones first takes in what the newest training has left (`take_in_training`).
+dropped ones first takes in what that training has left (`take_in_training`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from annotator.findings import (
 from annotator.journal import Change, Event
 from annotator.ranking import rank_suspicious
 from annotator.store import Project, Transaction
+from annotator.training_log import TrainingLog
 from annotator.views import View
 from engine.errors import FormatError, ReviewError
 from engine.geometry import iou_boxes
@@ -55,6 +57,7 @@ OBJECT_WITHOUT_TAG = 0.4  # the object may just be something that nobody tagged
 RECORDS, DATA = "instances.json", "data.json"  # in the folder of a detector's training
 TAKEN_IN = "dropped_from"  # setting: the training and the time of the file last taken in
 CONFIRM = "confirm"  # kind of the event
+WARM_UP = 0.22  # of a training's steps, in which nothing is dropped, where it does not say
 AT_ONCE = 500  # rows a question: databases limit how many numbers one may name
 SAME_BOX = 0.05  # pixels; the training's file rounds
 
@@ -195,24 +198,44 @@ def _objects_without_tag(view: View, image_id: int | None) -> list[Finding]:
 # -- what a training dropped ---------------------------------------------------------------------
 
 
-def take_in_training(project: Project) -> int | None:
-    """Make findings of what the newest detector's training dropped; its number, None without one.
+@dataclass(frozen=True)
+class _Witness:
+    """The training that tells which labels are suspicious."""
 
-    Does nothing where that was done before. A label that was mended after the training began is no
-    finding. FormatError where the files of the training are damaged.
+    number: int
+    folder: Path
+    has_ended: bool
+
+    @property
+    def stamp(self) -> list[int]:
+        """Changes when there is something new to take in."""
+        written = (self.folder / RECORDS).stat().st_mtime_ns
+        return [self.number, written, int(self.has_ended)]
+
+
+def take_in_training(project: Project) -> int | None:
+    """Make findings of what a detector's training dropped; its number, None without one.
+
+    It is the newest that has ended; while none has, the newest that is past its warm-up, which the
+    findings say. One whose data is tidied away is passed over. Does nothing where that was done
+    before. A label that was mended after the training began is no finding. FormatError where the
+    files of the training are damaged.
     """
-    folders = files.numbered_folders(project)
-    number = max((one for one, at in folders.items() if (at / RECORDS).is_file()), default=None)
-    if number is None:
+    witness = _witness(project)
+    if witness is None:
         return None
-    folder = folders[number]
-    stamp = [number, (folder / RECORDS).stat().st_mtime_ns]
+    stamp, folder = witness.stamp, witness.folder
     with project.read() as view:
         if view.setting(TAKEN_IN) == stamp:
-            return number
+            return witness.number
     trained_on = _trained_on(folder / DATA)
     names = {one: name for one, (name, _) in trained_on.items()}
     ranked = rank_suspicious(_json(folder / RECORDS), names=names)
+    if not witness.has_ended:
+        ranked = [
+            (one, badness, f"{reason}, so far: the training {folder.name} has not ended")
+            for one, badness, reason in ranked
+        ]
     with project.read() as view:
         found = _dropped_findings(view, ranked, trained_on, folder.name)
         seen = view.newest_event()
@@ -221,7 +244,30 @@ def take_in_training(project: Project) -> int | None:
             found = _dropped_findings(transaction, ranked, trained_on, folder.name)
         replace(transaction, DROPPED, found)
         transaction.set_setting(TAKEN_IN, stamp)
-    return number
+    return witness.number
+
+
+def _witness(project: Project) -> _Witness | None:
+    unfinished: _Witness | None = None
+    for number, folder in reversed(files.numbered_folders(project).items()):
+        if not all((folder / name).is_file() for name in (RECORDS, DATA)):
+            continue
+        if files.read_note(folder, files.KEPT):
+            return _Witness(number, folder, has_ended=True)
+        log = TrainingLog(folder / files.LOG).refresh()
+        if log.ending is not None and log.ending.event == "done":
+            return _Witness(number, folder, has_ended=True)
+        if unfinished is None and _is_past_warm_up(folder, log):
+            unfinished = _Witness(number, folder, has_ended=False)
+    return unfinished
+
+
+def _is_past_warm_up(folder: Path, log: TrainingLog) -> bool:
+    """Whether the records, which are written at each validation, can tell of anything dropped."""
+    recipe = files.read_note(folder, files.SETTINGS).get("recipe")
+    start = recipe.get("drop_start") if isinstance(recipe, dict) else None
+    share = float(start) if isinstance(start, int | float) else WARM_UP
+    return log.total_steps > 0 and max(log.validations, default=0) > share * log.total_steps
 
 
 def _json(path: Path) -> Any:

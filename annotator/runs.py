@@ -307,9 +307,9 @@ def record_photo(
 
     ``seen`` is what the proposals rest on and replaces that of earlier runs. A proposal of the
     same class that covers what a person decided already is left out. Where another pipeline's
-    proposals are replaced, how far the two disagree is kept as a finding. A photo that this run has
-    done before is left as it is; so are proposals and evidence where there was a problem. A CHECK
-    leaves findings instead of proposals.
+    proposals are replaced, how far the two disagree is kept as a finding until they change. A photo
+    that this run has done before is left as it is; so are proposals and evidence where there was a
+    problem. A CHECK leaves findings instead of proposals.
     """
     with project.write() as transaction:
         table, run = schema.run_photo, schema.run
@@ -357,8 +357,10 @@ def _replace_proposed(
     fresh = [instance for instance in named if not _is_decided(instance, decided)]
     replaced = [old for old in present if old not in decided]
     compared = disagreement(image_id, replaced, fresh)
-    if compared is not None:
-        findings.replace(transaction, findings.DISAGREEMENT, [compared], image_id=image_id)
+    if compared is not None or not _are_alike(replaced, fresh):
+        # What is kept from before is about proposals that are gone.
+        kept = [] if compared is None else [compared]
+        findings.replace(transaction, findings.DISAGREEMENT, kept, image_id=image_id)
     table = schema.instance
     rows = transaction.connection.execute(select(table).where(table.c.image_id == image_id))
     before = {row.id: dict(row._mapping) for row in rows}
@@ -370,6 +372,12 @@ def _replace_proposed(
     if changes:
         transaction.record(SUGGEST, changes, actor=ACTOR, image_id=image_id)
     return len(fresh)
+
+
+def _are_alike(old: Sequence[Instance], new: Sequence[Instance]) -> bool:
+    """Whether proposals have the same classes and boxes."""
+    first, second = (sorted((one.category or "", one.box) for one in those) for those in (old, new))
+    return first == second
 
 
 def _is_decided(instance: Instance, decided: Sequence[Instance]) -> bool:

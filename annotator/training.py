@@ -25,7 +25,7 @@ from annotator.store import Project, now
 from annotator.training_kinds import KINDS
 from annotator.training_log import TrainingLog
 from annotator.training_material import gather
-from annotator.training_options import AnyOptions
+from annotator.training_options import AnyOptions, check_passed_on
 from annotator.views import View
 from engine.errors import AnnotatorError, JobError, OptionError
 
@@ -214,10 +214,11 @@ def start(
     ``name`` is the model's, by default made of network and number; ``truth`` is a COCO file to
     measure a localizer against; ``weights`` a model of the project, or a file, to begin with;
     ``passed_on`` goes to the trainer as it is. OptionError where the project has nothing to learn
-    from, the name is taken or a file is not there.
+    from, the name is taken, a file is not there, or a flag is passed on that is not the trainer's.
     """
     if truth is not None and not truth.is_file():
         raise OptionError(f"there is no truth file {str(truth)!r}; give a COCO file")
+    check_passed_on(passed_on)
     begins_with = str(models.file_of(project, weights)) if weights else None
     with project.read() as view:
         gathered = gather(project, view, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -89,6 +90,29 @@ class DetectorTrainingOptions:
 
 
 AnyOptions = TrainingOptions | DetectorTrainingOptions
+
+
+OWN_FLAGS = {
+    "--photos": "the photos are those of the project",
+    "--tags": "what is learned are the tags of the project",
+    "--data": "what is learned are the objects of the project",
+    "--out": "each training has its folder in the project",
+    "--model": "give it before the --",
+    "--weights": "give it before the --, so that it is known what the model has learned from",
+    "--truth": "give it before the --",
+    "--resume": "give it before the --, with the number of the training",
+    "--estimate": "give it before the --",
+    "--describe": "ask the trainer itself: python -m training.detector --describe",
+}
+"""Flags of the trainers that a training of a project sets by itself, and what to do instead."""
+
+
+def check_passed_on(words: Iterable[str]) -> None:
+    """OptionError where one of these flags is passed on to the trainer, which would take it."""
+    for word in words:
+        flag = word.partition("=")[0]
+        if flag in OWN_FLAGS:
+            raise OptionError(f"{flag} cannot be passed on to the trainer: {OWN_FLAGS[flag]}")
 
 
 def _require_positive(options: object, *names: str) -> None:

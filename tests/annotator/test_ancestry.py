@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from annotator import holdback, judging
+from annotator import estimates, holdback, judging, training
+from annotator import training_files as files
 from annotator.ancestry import Ancestry, ancestry
 from annotator.store import Project
 from annotator.training import Trainings
+from annotator.training_options import DetectorTrainingOptions
+from engine.errors import OptionError
 from tests.annotator.fake_detectors import Seer, add_model, seers
 from tests.annotator.reviewed import reviewed_project, sorted_photos
 from tests.annotator.trainers import begin_detector, wait_for_end
@@ -86,3 +89,32 @@ def test_models_are_known_by_what_is_in_their_files_wherever_these_lie(
     assert ancestry(hens, "of a run") == Ancestry(
         frozenset(fewer), ("1-maskrcnn/model.safetensors",)
     )
+
+
+@pytest.mark.parametrize("flag", [["--weights", "FILE"], ["--weights=FILE"]])
+def test_what_a_training_must_know_cannot_be_passed_on_to_the_trainer_behind_its_back(
+    hens: Project, flag: list[str]
+) -> None:
+    for begin in (training.start, estimates.ask):
+        with pytest.raises(OptionError, match=r"--weights cannot be passed on .* before the --"):
+            begin(hens, DetectorTrainingOptions(), passed_on=flag)
+    assert not (hens.folder / files.TRAINING).exists()
+
+
+@pytest.mark.usefixtures("fake_trainer")
+@pytest.mark.parametrize("told_by", [files.REQUEST, files.SETTINGS])
+def test_weights_that_the_trainer_got_another_way_are_known(
+    hens: Project, tmp_path: Path, told_by: str
+) -> None:
+    """Of old trainings, which could pass them on, and of trainers with flags of their own."""
+    trainings = Trainings(hens)
+    made = wait_for_end(trainings, begin_detector(trainings, epochs=1, name="first"))
+    assert ancestry(hens, "first").unknown == ()
+    elsewhere = str(tmp_path / "elsewhere.safetensors")
+    request = files.read_note(made.folder, files.REQUEST)
+    if told_by == files.REQUEST:
+        passed_on = {"passed_on": ["--drop-box", "2", "--weights", elsewhere]}
+        files.write_note(made.folder, files.REQUEST, {**request, **passed_on})
+    else:
+        files.write_note(made.folder, files.SETTINGS, {"weights": elsewhere})
+    assert ancestry(hens, "first").unknown == ("elsewhere",)

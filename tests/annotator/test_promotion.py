@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +17,11 @@ from annotator import (
     judgements,
     judging,
     models,
+    processes,
     promotion,
     training,
 )
+from annotator import training_files as files
 from annotator.__main__ import DONE, main
 from annotator.judging import Detect
 from annotator.promotion import BACK, HAND, RULE
@@ -251,6 +256,38 @@ def test_detectors_that_have_ended_are_judged_one_after_the_other(
     for _ in range(2):
         judgements.see_to(hens, trainings.all())
         assert begun == ["first", "second"]
+
+
+@pytest.mark.usefixtures("fake_trainer")
+def test_a_command_that_trains_waits_for_the_judgement_that_a_page_has_begun(
+    hens: Project, eyes: dict[str, Seer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's process is a real one here, which keeps its judgement when it is told to."""
+    trainings = Trainings(hens)
+    wait_for_end(trainings, begin_detector(trainings, epochs=1, name="first"))
+    made = judging.judge(hens, "first", load=seers(first=Seer()))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as page:
+        assert page.stdin is not None
+        folder = judgements.folder_of(hens, "first")
+        folder.mkdir()
+        files.write_note(
+            folder,
+            files.PROCESS,
+            {"process": page.pid, "identity": processes.identity(page.pid), "at": "2024"},
+        )
+        assert complaint(capsys, "models", "judge", "first", "--project", hens.folder).endswith(
+            "first is being judged already"
+        )
+        later = threading.Timer(1.0, judgements.keep, (hens, made))
+        later.start()
+        _, value = answer(capsys, "train", "detector", hens.folder, "--watch", 1)
+        later.join()
+    assert value["judgement"]["candidate"] == "first"
+    assert value["judgement"]["at"] == made.at
+    assert "not_judged" not in value
+    # Whoever comes when all is over does not judge once more.
+    _, value = answer(capsys, "train", "detector", hens.folder, "--watch", 1)
+    assert value["judgement"]["at"] == made.at
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,10 @@ from sqlalchemy.event import listen
 from annotator import qa, runs
 from annotator import training_files as files
 from annotator.assist import Assistant
-from annotator.findings import DETECTOR, DISAGREEMENT, DROPPED, TAGS, Finding, object_state
+from annotator.findings import DISAGREEMENT, DROPPED, TAGS, Finding, object_state
 from annotator.session import Context, ReviewSession
 from annotator.store import Project
-from annotator.ui import render
-from engine.errors import FormatError, OptionError, ReviewError
+from engine.errors import FormatError, ReviewError
 from engine.types import Box, Instance, Source, Status
 from exports.detection_data import DetectionPhoto, write_detection_data
 from tests.annotator.command_line import answer
@@ -80,7 +79,10 @@ def trained(project: Project, session: ReviewSession) -> Project:
     return project
 
 
-def write_training(project: Project, number: int, dropped: dict[int, float]) -> Path:
+def write_training(
+    project: Project, number: int, dropped: dict[int, float], *, steps: int | None = None
+) -> Path:
+    """One that has ended, or is at its validation after so many of 100 steps."""
     folder = project.subfolder(files.TRAINING) / f"{number}-fasterrcnn"
     folder.mkdir()
     files.write_note(folder, files.REQUEST, {"what": "detector"})
@@ -90,6 +92,10 @@ def write_training(project: Project, number: int, dropped: dict[int, float]) -> 
     write_detection_data(folder / qa.DATA, photos, categories=categories, date_created="2024")
     labels = {str(one): label_record(share, [0.2, 0.2]) for one, share in dropped.items()}
     (folder / qa.RECORDS).write_text(json.dumps({"instances": labels}))
+    events: list[dict[str, Any]] = [{"event": "start", "steps": 100}]
+    events += [{"event": "validation", "step": steps or 100}]
+    events += [{"event": "done", "step": 100}] if steps is None else []
+    (folder / files.LOG).write_text("".join(json.dumps(event) + "\n" for event in events))
     return folder
 
 
@@ -101,6 +107,47 @@ def test_what_the_newest_training_dropped_becomes_a_finding(trained: Project) ->
     write_training(trained, 2, {1: 0.9, 2: 0.0, 3: 0.0, 4: 0.0})
     assert qa.take_in_training(trained) == 2
     assert [one.instance_id for one in findings(trained, DROPPED)] == [1]
+
+
+def test_a_training_that_has_not_ended_does_not_replace_what_one_that_has_found(
+    trained: Project,
+) -> None:
+    qa.take_in_training(trained)
+    write_training(trained, 2, {1: 0.9, 2: 0.0, 3: 0.0, 4: 0.0}, steps=80)
+    assert qa.take_in_training(trained) == 1
+    assert [one.instance_id for one in findings(trained, DROPPED)] == [3]
+
+
+def test_while_none_has_ended_the_newest_past_its_warm_up_tells_and_says_so(
+    trained: Project,
+) -> None:
+    log = files.numbered_folders(trained)[1] / files.LOG
+    ended = log.read_text()
+    log.write_text(ended.replace("done", "stopped"))
+    write_training(trained, 2, {1: 0.9, 2: 0.0, 3: 0.0, 4: 0.0}, steps=20)  # drops from step 22 on
+    assert qa.take_in_training(trained) == 1
+    (one,) = findings(trained, DROPPED)
+    assert one.reason == (
+        "the detector dropped 83 % of the RoIs of this cat, so far: the training 1-fasterrcnn has "
+        "not ended"
+    )
+    files.write_note(
+        files.numbered_folders(trained)[2], files.SETTINGS, {"recipe": {"drop_start": 0.1}}
+    )
+    assert qa.take_in_training(trained) == 2
+    log.write_text(ended)
+    assert qa.take_in_training(trained) == 1
+    (one,) = findings(trained, DROPPED)
+    assert one.reason.endswith("of this cat")
+
+
+def test_a_training_whose_data_is_tidied_away_leaves_it_to_the_one_before(
+    trained: Project,
+) -> None:
+    folder = write_training(trained, 2, {1: 0.9, 2: 0.0, 3: 0.0, 4: 0.0})
+    (folder / qa.DATA).unlink()
+    assert qa.take_in_training(trained) == 1
+    assert [one.instance_id for one in findings(trained, DROPPED)] == [3]
 
 
 def test_taking_in_a_training_reads_only_what_it_dropped(
@@ -264,76 +311,15 @@ def test_the_same_pipeline_does_not_disagree_with_itself(project: Project) -> No
     assert findings(project, DISAGREEMENT) == []
 
 
-# -- a detector's second look --------------------------------------------------------------------
-
-
-def test_a_check_goes_over_decided_photos_and_leaves_only_findings(
-    project: Project, session: ReviewSession
-) -> None:
-    run_over(project, 1, [proposal((10, 10, 40, 40))])
-    run_over(project, 2, [proposal((10, 10, 40, 40))])
-    session.set_status(here(1), 1, Status.ACCEPTED)
-    with project.read() as view:
-        chosen = runs.select_photos(view, pipeline="any", options={}, again=False, kind=runs.CHECK)
-        before = view.instances(1)
-    assert chosen == [1]
-    missing = found_by("detector", (60, 10, 100, 50), score=0.9)
-    run_over(project, 1, [found_by("detector", (10, 10, 40, 40)), missing], kind=runs.CHECK)
-    with project.read() as view:
-        assert view.instances(1) == before
-        newest = runs.all_runs(view)[0]
-        assert newest.instances == 1
-        assert "1 finding " in render.run_progress(newest, photos_left=0)
-        chosen = runs.select_photos(view, pipeline="any", options={}, again=False, kind=runs.CHECK)
-    assert chosen == []
-    with project.write() as transaction, pytest.raises(OptionError, match="nothing to check"):
-        runs.start(transaction, pipeline="any", options={}, photos=[], kind=runs.CHECK)
-    assert len(findings(project, DETECTOR)) == 1
-    # Drawing what was missing closes it; undo opens it; a second look a little beside is confirmed.
-    session.add_box(here(1), category="cat", box=(62, 10, 100, 50))
-    assert findings(project, DETECTOR) == []
-    session.undo(here(1))
-    confirm(project, findings(project, DETECTOR)[0])
-    moved = found_by("detector", (61, 12, 99, 50), score=0.9)
-    run_over(project, 1, [found_by("detector", (10, 10, 40, 40)), moved], kind=runs.CHECK)
-    assert findings(project, DETECTOR) == []
-
-
-def test_one_of_three_missing_boxes_is_confirmed_for_itself(
-    project: Project, session: ReviewSession
-) -> None:
-    run_over(project, 1, [proposal((10, 10, 40, 40))])
-    session.set_status(here(1), 1, Status.ACCEPTED)
-    boxes: list[Box] = [
-        (60.0, 10.0, 70.0, 20.0),
-        (60.0, 40.0, 70.0, 50.0),
-        (60.0, 70.0, 70.0, 80.0),
-    ]
-    seen = [found_by("detector", box, score=0.9) for box in boxes]
-    run_over(project, 1, [found_by("detector", (10, 10, 40, 40)), *seen], kind=runs.CHECK)
-    first, second, third = findings(project, DETECTOR)
-    confirm(project, second)
-    assert findings(project, DETECTOR) == [first, third]
-
-
-def test_undo_takes_back_what_a_second_look_found_confirmed(
-    project: Project, session: ReviewSession
-) -> None:
-    run_over(project, 1, [proposal((10, 10, 40, 40))])
-    session.set_status(here(1), 1, Status.ACCEPTED)
-    label = found_by("detector", (10, 10, 40, 40))
-    run_over(
-        project, 1, [label, found_by("detector", (60, 10, 100, 50), score=0.9)], kind=runs.CHECK
-    )
-    confirm(project, findings(project, DETECTOR)[0])
-    beside = found_by("detector", (61, 12, 99, 50), score=0.9)
-    run_over(project, 1, [label, beside], kind=runs.CHECK)
-    assert findings(project, DETECTOR) == []
-    session.undo(here(1))
-    assert [one.box for one in findings(project, DETECTOR)] == [(61, 12, 99, 50)]
-    session.redo(here(1))
-    assert findings(project, DETECTOR) == []
-    project.check_journal()
+def test_a_disagreement_ends_with_the_proposals_that_it_is_about(project: Project) -> None:
+    run_over(project, 1, [found_by("classical", (0, 0, 20, 20))])
+    run_over(project, 1, [found_by("pro2sam", (50, 0, 70, 10))])
+    said = findings(project, DISAGREEMENT)
+    assert len(said) == 1
+    run_over(project, 1, [found_by("pro2sam", (50, 0, 70, 10))])  # nothing new
+    assert findings(project, DISAGREEMENT) == said
+    run_over(project, 1, [found_by("pro2sam", (0, 0, 20, 20))])  # as the other one said
+    assert findings(project, DISAGREEMENT) == []
 
 
 # -- the command ---------------------------------------------------------------------------------
