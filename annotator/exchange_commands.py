@@ -22,7 +22,6 @@ from exports.choices import Choices
 from exports.formats import NoOptions, formats_to_read, formats_to_write
 
 SERVER_FORMAT = "labelstudio"  # the one that may go to a server
-TAGS = "tags"  # read by `annotator.intake`: tags are no instances
 _WRITING = {name: kind.options for name, kind in formats_to_write().items()}
 _READING = {name: kind.read_options for name, kind in formats_to_read().items()}
 
@@ -70,7 +69,7 @@ def add_export_arguments(command: argparse.ArgumentParser) -> None:
 
 def add_import_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of `annotator import`."""
-    command.add_argument("format", choices=(*importing.FORMATS, TAGS), help="file format")
+    command.add_argument("format", choices=(*importing.FORMATS, importing.TAGS), help="file format")
     command.add_argument("file", type=Path, metavar="FILE", help="file or folder to read")
     command.add_argument(
         "--as",
@@ -148,7 +147,7 @@ def _check_target(arguments: argparse.Namespace) -> None:
 def run_import(arguments: argparse.Namespace) -> bool:
     """`annotator import`."""
     options = _format_options(arguments, _READING)
-    if arguments.format == TAGS:
+    if arguments.format == importing.TAGS:
         return _import_tags(arguments)
     with opened(arguments.project) as project, progress_bar(quiet=arguments.json) as progress:
         task = progress.add_task("importing", total=None)

@@ -25,6 +25,7 @@ from exports.formats import formats_to_read
 from exports.photo_names import KnownPhotos
 
 FORMATS = tuple(formats_to_read())
+TAGS = "tags"  # read by `annotator.intake`: tags are no instances
 IMPORT = "import"  # kind of the event
 As = Literal["curated", "proposed"]
 PROGRESS_EVERY = 20  # photos

@@ -17,7 +17,7 @@ from annotator.ui.voc_fields import VocFields
 from annotator.workspace import Workspace
 from engine.errors import AnnotatorError, OptionError
 from engine.types import Status
-from exports.choices import Choices
+from exports.choices import TRAIN, VAL, Choices
 from exports.formats import formats_to_write
 from exports.progress import OnProgress
 
@@ -62,35 +62,50 @@ class ExportTab:
         )
         voc = VocFields(kind, FORMATS, name="export", to_write=True)
         with gr.Accordion("More choices", open=False, elem_id="export-choices"):
-            self.classes = gr.Dropdown(
-                [], multiselect=True, label="Classes", info="All, if none is chosen",
-                elem_id="export-classes",
-            )  # fmt: skip
             with gr.Row():
-                score = gr.Slider(0, 1, value=0, step=0.05, label="Lowest score")
-                share = gr.Slider(0, 0.9, value=0, step=0.05, label="Share of val (0: one set)")
-                seed = gr.Number(0, precision=0, label="Seed of the dealing")
+                classes = gr.Dropdown(
+                    [], multiselect=True, label="Classes", info="All, if none is chosen",
+                    elem_id="export-classes",
+                )  # fmt: skip
+                splits = gr.Dropdown(
+                    [], multiselect=True, label="Splits", info="All photos, if none is chosen",
+                    elem_id="export-splits",
+                )  # fmt: skip
+            score = gr.Slider(0, 1, value=0, step=0.05, label="Lowest score")
+            with gr.Row():
+                share = gr.Slider(
+                    0, 0.9, value=0, step=0.05, label="Share of val", elem_id="export-share",
+                    info="Deals the photos without a split into train and val; 0: leaves them",
+                )  # fmt: skip
+                seed = gr.Number(
+                    0, precision=0, label="Seed", elem_id="export-seed",
+                    info="Another one deals them differently",
+                )  # fmt: skip
         with gr.Row():
             check = gr.Button("What would be lost?", elem_id="export-check")
             write = gr.Button("Export", variant="primary", elem_id="export-write")
         result = gr.HTML(elem_id="export-result", padding=False)
-        inputs = [key, kind, statuses, self.classes, score, share, seed, *voc.components]
+        self.lists: list[Any] = [classes, splits]
+        inputs = [key, kind, statuses, *self.lists, score, share, seed, *voc.components]
         check.click(self._check, inputs, result, show_progress="minimal")
         # The download of the last export goes first: nobody should take it for the new one.
         cleared = write.click(lambda: ROOM, None, result, show_progress="hidden")
         cleared.then(self._write, inputs, result)
         kind.change(_holds, kind, holds, show_progress="hidden")
-        key.change(self.look_again, key, self.classes, show_progress="hidden")
+        key.change(self.look_again, key, self.lists, show_progress="hidden")
 
-    def look_again(self, key: str | None) -> Any:
-        """The classes that can be chosen now; what was chosen stays."""
+    def look_again(self, key: str | None) -> list[Any]:
+        """The classes and splits that can be chosen now; what was chosen stays."""
         if key is None:
-            return gr.skip()
+            return [gr.skip()] * len(self.lists)
         try:
             with self._workspace.get(key).read() as view:
-                return gr.Dropdown(choices=list(view.category_names().values()))
-        except AnnotatorError:
-            return gr.skip()  # an export says what is wrong
+                classes = list(view.category_names().values())
+                present = {photo.split for photo in view.photos()} - {"", TRAIN, VAL}
+        except AnnotatorError:  # an export says what is wrong
+            return [gr.skip()] * len(self.lists)
+        # What can be dealt can be chosen, too.
+        return [gr.Dropdown(choices=one) for one in (classes, [TRAIN, VAL, *sorted(present)])]
 
     def _check(self, key: str | None, *chosen: Any) -> str:
         try:
@@ -132,6 +147,7 @@ class ExportTab:
         title: str,
         statuses: list[str],
         classes: list[str] | None,
+        splits: list[str] | None,
         score: float | None,
         share: float | None,
         seed: float | None,
@@ -140,6 +156,7 @@ class ExportTab:
         choices = Choices(
             statuses=exporting.choose_statuses([STATUSES[one].value for one in statuses]),
             classes=tuple(classes or ()),
+            splits=tuple(splits or ()),
             # A field that was never shown comes as None.
             min_score=float(score or 0),
             val_share=float(share or 0) or None,

@@ -7,15 +7,20 @@ from typing import Any
 
 import gradio as gr
 
-from annotator import importing
+from annotator import importing, intake
 from annotator.ui import render, render_exchange
 from annotator.ui.voc_fields import VocFields
 from annotator.workspace import Workspace
 from engine.errors import AnnotatorError, OptionError
-from exports.formats import formats_to_read
+from exports.formats import formats_to_read, formats_to_write
 
 FORMATS = {kind.title: name for name, kind in formats_to_read().items()}
+FORMATS[formats_to_write()[importing.TAGS].title] = importing.TAGS
 FIRST = next(iter(FORMATS))
+TAGS_TOLD = (
+    '<p class="t2-path">Lines of <code>file,labels</code>, several labels joined by'
+    " <code>;</code>. They replace the tags of the photos that the file names.</p>"
+)
 AS: dict[str, importing.As] = {
     "Decided: somebody stands behind them": "curated",
     "Proposals, to be reviewed": "proposed",
@@ -36,21 +41,24 @@ class ImportForm:
             placeholder="/home/me/annotations.json",
             elem_id="import-path",
         )
-        taken_as = gr.Radio(
-            list(AS), value=next(iter(AS)), label="Take them as", elem_id="import-as"
-        )
-        source = gr.Textbox(
-            label="Name of the source",
-            info="Kept with every object; the name of the file, if left empty",
-            elem_id="import-source",
-        )
-        voc = VocFields(kind, FORMATS, name="import", to_write=False)
-        with gr.Accordion("Where the photos lie", open=False):
-            images = gr.Textbox(
-                label="Folder of the photos",
-                info="Only where names in the file are found in several folders of the project",
-                elem_id="import-images",
+        with gr.Column() as objects:
+            taken_as = gr.Radio(
+                list(AS), value=next(iter(AS)), label="Take them as", elem_id="import-as"
             )
+            source = gr.Textbox(
+                label="Name of the source",
+                info="Kept with every object; the name of the file, if left empty",
+                elem_id="import-source",
+            )
+            voc = VocFields(kind, FORMATS, name="import", to_write=False)
+            with gr.Accordion("Where the photos lie", open=False):
+                images = gr.Textbox(
+                    label="Folder of the photos",
+                    info="Only where names in the file are found in several folders of the project",
+                    elem_id="import-images",
+                )
+        tags = gr.HTML(TAGS_TOLD, visible=False, elem_id="import-tags", padding=False)
+        kind.change(_shown, kind, [objects, tags], show_progress="hidden")
         start = gr.Button("Import", variant="primary", elem_id="import-start")
         result = gr.HTML(elem_id="import-result", padding=False)
         inputs = [key, kind, path, taken_as, source, images, *voc.components]
@@ -73,6 +81,12 @@ class ImportForm:
             if not (path or "").strip():
                 raise OptionError("Give the file or folder to import.")
             name = FORMATS[title]
+            if name == importing.TAGS:
+                return render_exchange.tags_result(
+                    intake.set_tags_from_file(
+                        self._workspace.get(key), _typed(path or ""), actor=self._actor
+                    )
+                )
             report = importing.import_file(
                 self._workspace.get(key),
                 name,
@@ -86,6 +100,12 @@ class ImportForm:
         except AnnotatorError as error:
             return render.notice(str(error))
         return render_exchange.import_result(report)
+
+
+def _shown(title: str) -> list[Any]:
+    """What is asked of objects is not asked of tags."""
+    is_tags = FORMATS[title] == importing.TAGS
+    return [gr.Column(visible=not is_tags), gr.HTML(visible=is_tags)]
 
 
 def _typed(text: str) -> Path:

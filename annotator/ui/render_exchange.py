@@ -8,6 +8,7 @@ from pathlib import Path
 
 from annotator.exporting import ExportReport, Plan
 from annotator.importing import ImportReport
+from annotator.intake import IntakeReport
 from annotator.labelstudio.push import PushReport
 from annotator.labelstudio.reporting import pull_lines, push_lines
 from annotator.labelstudio.transfers import Standing
@@ -60,6 +61,19 @@ def import_result(report: ImportReport) -> str:
         f"<strong>{mark}</strong>",
         *(f"<p>{escape(line)}</p>" for line in report.summary().split("\n")),
         *_warnings(report.oddities()),
+    ]
+    return "".join(lines) + "</div>"
+
+
+def tags_result(report: IntakeReport) -> str:
+    """What a file of tags did, and which of its lines were odd."""
+    mark = "✓ Tagged" if not report.tag_problems else "✓ Tagged, not all of it"
+    lines = [
+        f'<div class="t2-export" data-ok="true" data-tagged="{report.tagged}">',
+        f"<strong>{mark}</strong>",
+        f"<p>{count(report.tagged, 'photo')} got tags, {report.untagged} have none;"
+        f" {count(report.classes, 'class')} in the project</p>",
+        *_warnings([f"line {one.line}: {one.text}" for one in report.tag_problems]),
     ]
     return "".join(lines) + "</div>"
 

@@ -13,6 +13,7 @@ from annotator import runs
 from annotator.intake import add_photos
 from annotator.store import Project
 from engine.types import Source, Status
+from exports.choices import Choices, select
 from tests.browser.conftest import Server
 from tests.builders import make_instance, make_mask
 from tests.conftest import save_scene
@@ -143,6 +144,64 @@ def test_a_choice_that_cannot_be_is_a_sentence_and_the_page_fits(
     expect(page.locator("#import-result .t2-notice")).to_contain_text("Give the file or folder")
     width = page.evaluate("() => document.documentElement.scrollWidth")
     assert width <= 1280
+    assert screen.errors == []
+
+
+@pytest.mark.slow
+def test_photos_are_dealt_and_chosen_by_split(server: Server, context: BrowserContext) -> None:
+    screen = ExportPage(context, server)
+    page = screen.page
+    page.get_by_label("Proposed (nobody looked)").check()
+    page.get_by_text("More choices").click()
+    page.locator("#export-splits input").click()
+    page.get_by_role("option", name="val", exact=True).click()
+    page.keyboard.press("Escape")
+    page.locator("#export-write").click()
+    expect(page.locator("#export-result .t2-notice")).to_contain_text("no photo is in the split")
+    share = page.locator("#export-share").get_by_role("spinbutton")
+    share.fill("0.5")
+    share.press("Tab")
+    seed = page.locator("#export-seed").get_by_role("spinbutton")
+    seed.fill("2")
+    seed.press("Tab")
+    page.locator("#export-check").click()
+    result = page.locator("#export-result .t2-export")
+    expect(result).to_contain_text("would be written")
+    names = [f"{number}.png" for number in range(3)]
+    dealt = Choices(val_share=0.5, seed=2)
+    project = Project.open(server.folder)
+    with project.read() as view:
+        chosen = select(view.labeled(frozenset(Status)), list(view.category_names().items()), dealt)
+    project.close()
+    val = [image.file_name for image in chosen.images if image.split == "val"]
+    assert 0 < len(val) < len(names)
+    expect(result).to_contain_text(f"on {len(val)} of {len(val)} photo")
+    assert screen.errors == []
+
+
+@pytest.mark.slow
+def test_tags_come_in_as_a_format_of_their_own(
+    server: Server, context: BrowserContext, tmp_path: Path
+) -> None:
+    path = tmp_path / "tags.csv"
+    path.write_text("file,labels\n0.png,cat;owl\n1.png,\ngone.png,cat\n", encoding="utf-8")
+    screen = ExportPage(context, server)
+    page = screen.page
+    screen.choose("import", "Tags CSV")
+    expect(page.locator("#import-tags")).to_contain_text("file,labels")
+    expect(page.locator("#import-as")).to_be_hidden()
+    screen.type("import-path", str(path))
+    page.locator("#import-start").click()
+    result = page.locator("#import-result .t2-export")
+    expect(result).to_have_attribute("data-tagged", "1")
+    expect(result).to_contain_text("line 4: no photo 'gone.png'")
+    project = Project.open(server.folder)
+    with project.read() as view:
+        assert view.tags(1) == ("cat", "owl")
+    project.close()
+    screen.choose("import", "COCO JSON")
+    expect(page.locator("#import-as")).to_be_visible()
+    expect(page.locator("#import-tags")).to_be_hidden()
     assert screen.errors == []
 
 
