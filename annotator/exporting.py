@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from annotator.labelstudio.contents import key_of
 from annotator.own_files import stamp_of
 from annotator.store import Project
 from engine.errors import FormatError, OptionError
@@ -33,6 +34,7 @@ STATUS_CHOICES = ("curated", "all", *(status.value for status in Status))
 
 EXPORTS = "exports"  # folder of the project that the app writes into
 REPORT = ".report.json"  # ending of the report beside a file
+SERVER_FORMAT = "labelstudio"  # what is written may be put on a server by hand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +155,8 @@ def plan(
             date_created=datetime.now(UTC).isoformat(timespec="seconds"),
             stamp=stamp_of(view),
         )
+    if format_name == SERVER_FORMAT:
+        about = replace(about, project=key_of(project))
     held = writer.hold(selection, own)
     return Plan(
         format=format_name,

@@ -49,6 +49,7 @@ class About:
     description: str = ""
     date_created: str = ""  # ISO 8601
     stamp: str = ""  # by which the project knows a file of its own again; empty: nobody does
+    project: str = ""  # key of the project, by which it knows tasks on a server again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,6 +317,7 @@ FORMATS: dict[str, Format] = {
                     chosen.images,
                     chosen.classes,
                     options,
+                    project=about.project,
                     stamp=about.stamp,
                     on_progress=on_progress,
                 )

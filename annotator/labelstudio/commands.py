@@ -8,28 +8,21 @@ import os
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import Any
 
+from annotator import exporting
 from annotator.answers import answer, opened, steps_bar
 from annotator.commands import actor
 from annotator.exporting import choose_statuses
 from annotator.labelstudio.addresses import UPLOAD
-from annotator.labelstudio.exchange import There, fetch, selected, send
+from annotator.labelstudio.exchange import There, fetch, send
 from annotator.labelstudio.flags import PUSHED, TOKEN_VARIABLE
 from annotator.labelstudio.push import OnProgress
 from annotator.labelstudio.reporting import pull_lines, push_lines
-from annotator.own_files import stamp_of
 from engine.errors import OptionError
-from engine.options import from_arguments
+from engine.options import as_dict, from_arguments
 from exports.choices import Choices
 from exports.label_studio import LabelStudioOptions
-from exports.label_studio_check import seen_in_label_studio
-from exports.label_studio_files import (
-    LabelStudioFileOptions,
-    hold_label_studio,
-    write_label_studio,
-)
-from exports.verify import compare
+from exports.label_studio_files import README
 
 # -- to and from a server ------------------------------------------------------------------------
 
@@ -101,37 +94,18 @@ def _progress(arguments: argparse.Namespace) -> AbstractContextManager[OnProgres
 
 
 def run_file(arguments: argparse.Namespace) -> bool:
-    """Write tasks, label config and README, and read them back by the SDK."""
+    """Write tasks, label config and README, read them back by the SDK, and keep the report."""
     if arguments.out is None:
         raise OptionError("say where to write: --out FOLDER")
-    chosen = from_arguments(LabelStudioOptions, arguments)
-    base = {} if arguments.photos is None else {"photo_base": arguments.photos}
-    options = LabelStudioFileOptions(masks=chosen.masks, boxes=chosen.boxes, **base)
+    options = as_dict(from_arguments(LabelStudioOptions, arguments))
+    if arguments.photos is not None:
+        options["photo_base"] = arguments.photos
     with opened(arguments.project) as project:
-        with project.read() as view:
-            stamp = stamp_of(view)
-        selection = selected(project, _choices(arguments))
-        held = hold_label_studio(selection.images, options)
+        choices = _choices(arguments)
+        planned = exporting.plan(project, exporting.SERVER_FORMAT, choices=choices, options=options)
     with _progress(arguments) as show:
-        write_label_studio(
-            arguments.out, held.images, selection.classes, options, stamp=stamp, on_progress=show
-        )
-        seen = seen_in_label_studio(arguments.out, total=len(held.images), on_progress=show)
-        verified = compare(held.images, seen, reader="label-studio-sdk", on_progress=show)
-    value: dict[str, Any] = {
-        "path": str(arguments.out),
-        "photos": len(held.images),
-        "instances": selection.instances,
-        "unclassed": selection.unclassed,
-        "losses": [loss.as_dict() for loss in held.losses],
-        "verified": verified.as_dict(),
-    }
-    lines = [
-        f"{len(held.images)} tasks written to {arguments.out}; README.txt there says how to import",
-        f"read back by {verified.reader}: {verified.summary()}",
-        *map(str, held.losses),
-    ]
-    if selection.unclassed:
-        lines.append(f"left out: {selection.unclassed} instances that have no class yet")
-    answer(arguments, value, "\n".join(lines))
-    return verified.ok and not held.losses and not selection.unclassed
+        report = exporting.write(planned, arguments.out, on_progress=show)
+    lines = [report.summary(), f"{report.path / README} says how to import it"]
+    answer(arguments, report.as_dict(), "\n".join(lines))
+    is_whole = not planned.losses and not planned.selection.unclassed
+    return report.verified.ok and is_whole

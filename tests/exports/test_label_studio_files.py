@@ -271,6 +271,32 @@ def test_labels_and_controls_are_added_and_nothing_is_taken_away() -> None:
     assert fitted_config(fitted.xml, ("cat",), (RECTANGLE, BRUSH)).added == ()
 
 
+def test_comments_and_instructions_in_a_config_stay() -> None:
+    xml = (
+        "<?xml version='1.0'?><!-- before --><View><!-- house rules --><Image name='i' value='$p'/>"
+    )
+    xml += "<?keep this?><BrushLabels name='m' toName='i'><!-- sorted --><Label value='old'/>"
+    xml += "</BrushLabels><Style><![CDATA[.a > b {color: red}]]></Style></View><!-- behind -->"
+    fitted = fitted_config(xml, ("cat",), (BRUSH,))
+    assert fitted.added == ("label 'cat' of BrushLabels",)
+    places = [
+        fitted.xml.index(text)
+        for text in (
+            "<!-- before -->",
+            "<View>",
+            "<!-- house rules -->",
+            "<?keep this?>",
+            "<!-- sorted -->",
+            ".a &gt; b {color: red}",
+            "</View>",
+            "<!-- behind -->",
+        )
+    ]
+    assert places == sorted(places)
+    assert labels_of(fitted.xml) == ("old", "cat")
+    assert fitted_config(fitted.xml, ("cat",), (BRUSH,)).added == ()
+
+
 @pytest.mark.parametrize(
     ("xml", "reason"),
     [
@@ -278,6 +304,7 @@ def test_labels_and_controls_are_added_and_nothing_is_taken_away() -> None:
         ("<View/>", "shows no image"),
         ("<View><Image name='i' value='$a.b'/></View>", "plain key"),
         ("<!DOCTYPE x [<!ENTITY a 'b'>]><View/>", "entities"),
+        ("<?xml version='1.0' encoding='UTF-16'?><!DOCTYPE x []><View/>", "document type"),
     ],
 )
 def test_a_config_that_cannot_be_filled_is_refused(xml: str, reason: str) -> None:

@@ -12,14 +12,18 @@ from fastapi.testclient import TestClient
 from annotator.assist import Assistant
 from annotator.labelstudio import contents
 from annotator.labelstudio.backend import Backend, build_backend_app
+from annotator.labelstudio.remote import Remote
 from annotator.store import Project
 from engine import pipelines
 from engine.geometry import mask_to_rle, rle_to_mask
 from engine.segmenters.classical import ClassicalSegmenter
 from exports.label_studio import BITMASK, BRUSH, RECTANGLE
 from exports.label_studio_config import label_config
-from exports.label_studio_read import objects_of
+from exports.label_studio_read import objects_of, our_number
 from tests.annotator.labelstudio.conftest import MASK
+from tests.annotator.labelstudio.fake_server import FakeLabelStudio
+from tests.annotator.labelstudio.test_pull import on, take
+from tests.annotator.labelstudio.test_push import send
 
 CONFIG = label_config(("cat", "dog"), (RECTANGLE, BRUSH))
 
@@ -101,6 +105,29 @@ def test_a_photo_without_proposals_is_looked_at(client: TestClient, filled: Proj
         assert view.instances(4) == []  # asking changes nothing here
 
 
+def test_suggestions_that_are_not_in_the_project_come_back_as_new_objects(
+    client: TestClient, filled: Project, remote: Remote, fake: FakeLabelStudio
+) -> None:
+    send(filled, remote)
+    (result,) = ask(client, [task(filled, 4)])
+    (again,) = ask(client, [task(filled, 4)])
+    ids = [region["id"] for region in result["result"]]
+    assert ids == [region["id"] for region in again["result"]]
+    assert len(set(ids)) == len(ids)
+    assert all(our_number(one) is None for one in ids)
+    there = fake.task_of("été/写真.png")
+    accepted = [{**region, "origin": "prediction"} for region in result["result"]]
+    fake.submit(there, accepted, parent_prediction=4711)
+    report = take(filled, remote)
+    suggested, _ = objects_of(result["result"], size_hw=(90, 120))
+    assert (report.added, report.conflicts) == (len(suggested), [])
+    # A rectangle and the mask beside it are one object.
+    assert [one.rle for one in on(filled, 4)] == [one.rle for one in suggested]
+    assert all(one.rle is not None and one.category == "dog" for one in on(filled, 4))
+    fake.edit(there, there["annotations"][0], [])
+    assert take(filled, remote).rejected == len(suggested)
+
+
 def test_one_bad_task_costs_the_others_nothing(client: TestClient, filled: Project) -> None:
     strangers = [{"data": {"ext_id": "other-1"}}, {"data": {}}, 5, task(filled, 999)]
     results = ask(client, [strangers[0], task(filled, 2), *strangers[1:]])
@@ -111,7 +138,8 @@ def test_a_click_is_answered_with_a_mask_that_holds_it(client: TestClient, fille
     (result,) = ask(client, [task(filled, 1)], drawn=[click(45.0, 50.0)])
     (region,) = result["result"]
     assert (region["type"], region["value"][BRUSH]) == (BRUSH, ["dog"])
-    assert isinstance(region["id"], str)
+    assert our_number(region["id"]) is None  # and never can be one of ours
+    assert not region["id"][0].isdecimal()
     ((one,), _) = objects_of([region], size_hw=(90, 120))
     assert one.rle is not None
     mask = rle_to_mask(one.rle)

@@ -14,10 +14,13 @@ import pytest
 
 from annotator.__main__ import DONE, ERROR, LEFT_OUT, main
 from annotator.labelstudio import pull
+from annotator.labelstudio.remote import Remote
 from annotator.store import Project
 from exports.label_studio_files import read_label_studio
 from tests.annotator.labelstudio.conftest import proposed, store
 from tests.annotator.labelstudio.fake_server import LEGACY, FakeLabelStudio
+from tests.annotator.labelstudio.test_pull import submitted, take
+from tests.annotator.labelstudio.test_push import send
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +162,28 @@ def test_files_for_an_import_by_hand_are_written_and_proven(
     assert main(["labelstudio", "file", str(filled.folder), "--out", str(out)]) == DONE
     assert "read back by label-studio-sdk: 4 photos, 4 instances" in capsys.readouterr().out
     assert len(read_label_studio(out).images) == 4
+    report = json.loads((tmp_path / "out.report.json").read_text(encoding="utf-8"))
+    assert (report["path"], report["instances"]) == (str(out), 4)
+
+
+@pytest.mark.parametrize("command", ["labelstudio", "export"])
+def test_what_was_imported_by_hand_is_known_to_push_and_pull(
+    filled: Project, fake: FakeLabelStudio, remote: Remote, tmp_path: Path, command: str
+) -> None:
+    out = tmp_path / "out"
+    if command == "labelstudio":
+        words = ["labelstudio", "file", str(filled.folder), "--out", str(out)]
+    else:
+        words = ["export", str(filled.folder), "labelstudio", str(out)]
+        words += ["--status", "curated", "--status", "proposed"]
+    assert main(words) == DONE
+    there = remote.create_project("birds", (out / "label_config.xml").read_text(encoding="utf-8"))
+    remote.import_tasks(there.id, (out / "tasks-001.json").read_bytes(), count=4)
+    result = submitted(fake, "b.png")
+    assert take(filled, remote).accepted == 1
+    report = send(filled, remote)
+    assert (report.sent, report.waiting, len(fake.tasks)) == (0, (), 4)
+    assert fake.task_of("b.png")["annotations"][0]["result"] == result
 
 
 def test_what_the_app_says_too_names_no_flags() -> None:

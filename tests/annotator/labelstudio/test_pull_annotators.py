@@ -17,7 +17,6 @@ from engine.types import CURATED, Source, Status
 from exports.choices import Choices, select
 from exports.label_studio_rle import encode_brush
 from tests.annotator.labelstudio.conftest import (
-    MASK,
     OTHER,
     proposed,
     replace_instance,
@@ -90,7 +89,7 @@ def test_an_older_annotation_never_overrules_a_newer_one(
     older = task["annotations"][0]
     fake.edit(task, older, older["result"])  # Update, and nothing changed: still the older word
     assert take(filled, remote).photos == 0
-    fake.edit(task, older, labelled(prediction["result"], "cat") + [drawn()])
+    fake.edit(task, older, [*labelled(prediction["result"], "cat"), drawn()])
     assert take(filled, remote).added == 1
     assert [one.category for one in on(filled, 2)] == ["dog", "cat"]
 
