@@ -26,7 +26,11 @@ class DetectorRecipe:
     epochs: int = _option(29, "times that every photo is seen")
     least_steps: int = _option(0, "few photos are seen more often, until there are so many steps")
     batch: int = _option(16, "photos a step, over all processes and forward passes")
-    forward_batch: int = _option(0, "photos in one forward pass of a process; 0: all of a step")
+    forward_batch: int = _option(
+        0,
+        "photos in one forward pass of a process; fewer need less memory and a third more time, "
+        "and change nothing else; 0: all of a step",
+    )
     scales: tuple[int, ...] = _option(
         (), "short sides in pixels that photos are resized to by chance; none: the network's own"
     )
@@ -47,7 +51,11 @@ class DetectorRecipe:
     average: float = _option(
         0.0, "decay of the moving average of the weights that is judged and kept; 0: the weights"
     )
-    drop: bool = _option(True, "forget regions whose loss says that their label is wrong")
+    drop: bool = _option(
+        True,
+        "forget regions whose loss says that their label is wrong; --no-drop with "
+        "--box-beta 0.1111 is torchvision's own loss",
+    )
     drop_start: float = _option(
         0.22, "share of the training before any region is forgotten or doubted"
     )
@@ -62,9 +70,13 @@ class DetectorRecipe:
     drop_renorm: bool = _option(False, "divide by the regions that are left, not by all")
     drop_masks: bool = _option(False, "forgotten regions lose their mask loss too")
     drop_limit: float = _option(
-        0.5, "no region is forgotten in a step that would lose more of those on objects"
+        0.5,
+        "no region is forgotten in a step that would lose more of those on objects, over all "
+        "processes and forward passes",
     )
-    box_beta: float = _option(0.0, "where smooth L1 of boxes turns linear; torchvision has 0.111")
+    box_beta: float = _option(
+        0.0, "where smooth L1 of boxes turns linear: 0, as the paper, or torchvision's 0.1111"
+    )
     unreviewed: Literal["doubtful", "unknown", "background"] = _option(
         "doubtful",
         "what unmarked places are on photos that were not reviewed in full; "

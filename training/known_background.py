@@ -4,9 +4,11 @@ On a complete photo everything unmarked is background. On an incomplete one an u
 hold an object that waits for its review, so only two kinds of places are known:
 
 * where a person refused an object of a class, there is none of that class;
-* a box that overlaps a curated one by 0.1 to 0.5 lies wrong, whatever else is there.
+* a box that overlaps a curated one by 0.1 to 0.5, and has its centre in it, is a bad box of that
+  object.
 
-Of the rest most is background too. Who learns nothing of it sees objects everywhere; so it counts
+Whose centre lies elsewhere may be a neighbour that nobody marked, however much the two overlap. Of
+the rest most is background too. Who learns nothing of it sees objects everywhere; so it counts
 as background except where the network, once it knows something, sees an object itself.
 """
 
@@ -41,7 +43,7 @@ class Known:
     """Of each box, what is known beyond the matches."""
 
     refused: Tensor  # (boxes, classes + 1) bool: it is none of these
-    beside: Tensor  # (boxes,) bool: about a curated object, and too far off
+    beside: Tensor  # (boxes,) bool: about a curated object, and not its box
 
 
 def refused_boxes(target: Target, *, size_hw: tuple[int, int]) -> Tensor:
@@ -70,11 +72,18 @@ def known_of(boxes: Tensor, target: Target, *, size_hw: tuple[int, int], classes
     """``boxes`` (b, 4) in pixels of the resized photo; ``classes`` counts no background."""
     refused = refused_there(boxes, target, size_hw=size_hw, classes=classes)
     beside = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    curated = target["boxes"][target["curated"]]
+    curated = target["boxes"][target["curated"]].to(boxes.dtype)
     if len(curated):
-        overlap = box_iou(boxes, curated.to(boxes.dtype)).amax(dim=1)
-        beside = (overlap >= BESIDE) & (overlap < SAME_PLACE)
+        overlap = box_iou(boxes, curated)
+        about = (overlap >= BESIDE) & _centred_in(boxes, curated)
+        beside = about.any(dim=1) & (overlap.amax(dim=1) < SAME_PLACE)
     return Known(refused, beside)
+
+
+def _centred_in(boxes: Tensor, others: Tensor) -> Tensor:
+    """(b, o) bool: whether the centre of each box lies in each other one, edges left out."""
+    centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    return ((centres > others[:, :2]) & (centres < others[:, 2:])).all(dim=2)
 
 
 def unknown(labels: Tensor, known: Known, *, by_class: bool) -> Tensor:

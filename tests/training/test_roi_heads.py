@@ -246,6 +246,23 @@ def test_a_place_that_misses_a_curated_box_is_background_and_far_ones_are_not() 
     assert unknown(labels, found, by_class=True).tolist() == [False, False, False, True, False]
 
 
+def test_a_neighbour_that_nobody_marked_is_not_known_to_be_background() -> None:
+    """Two objects of a size side by side, of which one is curated, by how much they overlap."""
+    seen = refusing()
+    shifts = (12.0, 16.0, 19.0, 20.0, 26.0, 30.0)
+    boxes = [[shift, 0.0, shift + 40.0, 40.0] for shift in shifts]
+    found = known(boxes, seen)
+    # With an IoU of 0.54 it is the object itself, with 0.33 and less its centre lies outside.
+    assert found.beside.tolist() == [False, True, True, False, False, False]
+    labels = torch.zeros(len(boxes), dtype=torch.int64)
+    assert unknown(labels, found, by_class=True).tolist() == [not one for one in found.beside]
+    # Between two curated ones, the one that it is centred in decides.
+    pair = {**seen, "boxes": torch.tensor([[0.0, 0, 40, 40], [44.0, 0, 84, 40]])}
+    pair["curated"] = torch.ones(2, dtype=torch.bool)
+    assert known([[25.0, 0.0, 65.0, 40.0]], pair).beside.tolist() == [True]
+    assert known([[22.0, 0.0, 62.0, 40.0]], pair).beside.tolist() == [False]
+
+
 def test_beside_a_pseudo_label_nothing_is_known() -> None:
     seen = {**refusing(), "curated": torch.tensor([False])}
     assert not known([[0.0, 0, 40, 19]], seen).beside.any()
