@@ -2,7 +2,8 @@
 
 It finds and opens the photos as the real one does, logs a step every `--pace` seconds, validates
 every tenth, keeps `last.pt`, and stops on SIGTERM after its step. Told `--data` instead of
-`--tags` it speaks like `training.detector`.
+`--tags` it speaks like `training.detector`. A test that needs it in the middle of its work lets it
+hold there: what comes next then depends on no clock.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,18 @@ from exports.tags import read_tags
 from exports.whole_files import write_whole
 
 EPOCH = 10  # steps
+GO_ON = "go-on"  # a file in the folder of a training that lets a held trainer go on, once
+
+
+def wait_to_go_on(file: Path, *, is_over: Callable[[], bool] = lambda: False) -> None:
+    """Until the file is there, which is taken away, or something else ends the waiting."""
+    while not is_over():
+        try:
+            file.unlink()
+        except FileNotFoundError:
+            time.sleep(0.02)
+        else:
+            return
 
 
 class FakeTrainer:
@@ -78,6 +92,8 @@ class FakeTrainer:
                 message = f"the loss of step {step} is not finite: classification is nan"
                 self.log("failed", step=step, message=message, terms=terms)
                 return 1
+            if step in self.arguments.hold_at:
+                self._hold(step)
             if step % EPOCH == 0 or self.is_asked_to_stop:
                 write_whole(last, json.dumps({"step": step}))
             if self.is_asked_to_stop:
@@ -111,6 +127,13 @@ class FakeTrainer:
 
     def _ask(self, *_: Any) -> None:
         self.is_asked_to_stop = True
+
+    def _hold(self, step: int) -> None:
+        """Until it is stopped, killed or let go; only once there, also where it is resumed."""
+        mark = self.out / f"held-{step}"
+        if not mark.exists():
+            mark.touch()
+            wait_to_go_on(self.out / GO_ON, is_over=lambda: self.is_asked_to_stop)
 
     def _step(self, step: int, total: int) -> None:
         settled = 1 - math.exp(-4 * step / total)
@@ -227,9 +250,12 @@ DETECTOR_PRESETS = {
     model: {
         name: {
             "recipe": {"epochs": 9, "least_steps": 300, "batch": 2},
-            "network": {"backbone": "resnet18", "weights": weights, "min_size": 320},
+            "network": {"backbone": backbone, "weights": weights, "min_size": 320},
         }
-        for name, weights in (("small", "none"), ("finetune", "coco"))
+        for name, weights, backbone in (
+            ("small", "none", "resnet18"),
+            ("finetune", "coco", "resnet50"),
+        )
     }
     for model in ("fasterrcnn", "maskrcnn")
 }
@@ -257,6 +283,10 @@ def main() -> int:
     parser.add_argument("--pace", type=float, default=0.0, help="seconds a step")
     parser.add_argument("--fail-at", type=int, default=0, help="the loss of this step is NaN")
     parser.add_argument("--deaf", action="store_true", help="SIGTERM kills it")
+    parser.add_argument(
+        "--hold-at", type=int, action="append", default=[], help="sit there after this step"
+    )
+    parser.add_argument("--answer-at", type=Path, help="estimate when this file is there")
     parser.add_argument("--estimate", action="store_true")
     parser.add_argument("--least-steps", type=int)
     parser.add_argument("--drop", action=argparse.BooleanOptionalAction)
@@ -271,6 +301,8 @@ def main() -> int:
 def estimate(arguments: argparse.Namespace) -> int:
     """As `training.detector --estimate` answers."""
     time.sleep(arguments.pace)
+    if arguments.answer_at is not None:
+        wait_to_go_on(arguments.answer_at)
     data = read_detection_data(arguments.data)
     value = {
         "seconds": 750.0,

@@ -17,7 +17,7 @@ from annotator import model_commands, trainer, training
 from annotator.__main__ import DONE, INTERRUPTED, LEFT_OUT, main
 from annotator.training import Trainings
 from tests.annotator.command_line import answer, complaint
-from tests.annotator.trainers import PATIENCE, wait_for_end, wait_for_step
+from tests.annotator.trainers import PATIENCE, hold_at, let_go, wait_for_end, wait_for_step
 
 Captured = pytest.CaptureFixture[str]
 
@@ -70,8 +70,8 @@ def test_a_training_in_the_background_is_stopped_watched_and_resumed(
     trainings: Trainings, capsys: Captured
 ) -> None:
     train = ("train", "localizer", trainings.project.folder)
-    slow = ("--background", "--epochs", "2", "--", "--pace", "0.05")
-    assert main([*map(str, train), *slow]) == DONE
+    held = ("--background", "--epochs", "2", "--", *hold_at(2))
+    assert main([*map(str, train), *held]) == DONE
     assert "--watch 1" in capsys.readouterr().out
     wait_for_step(trainings, 1, 2)
     assert answer(capsys, *train, "--stop", "1")[1]["status"] in ("stopping", "stopped")
@@ -90,7 +90,7 @@ def test_ctrl_c_stops_the_trainer_cleanly(trainings: Trainings, capsys: Captured
     presser = threading.Thread(target=press_when_it_runs)
     presser.start()
     words = ["train", "localizer", str(trainings.project.folder), "--epochs", "9"]
-    assert main([*words, "--", "--pace", "0.05"]) == INTERRUPTED
+    assert main([*words, "--", *hold_at(2)]) == INTERRUPTED
     presser.join()
     assert "go on with --resume 1" in capsys.readouterr().err
     assert trainings.get(1).status == training.STOPPED
@@ -99,7 +99,7 @@ def test_ctrl_c_stops_the_trainer_cleanly(trainings: Trainings, capsys: Captured
 def test_the_training_outlives_a_command_that_is_killed(trainings: Trainings) -> None:
     words = ["train", "localizer", str(trainings.project.folder), "--epochs", "2"]
     command = subprocess.Popen(
-        [sys.executable, "-m", "annotator", *words, "--", "--pace", "0.05"],
+        [sys.executable, "-m", "annotator", *words, "--", *hold_at(2)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -108,6 +108,8 @@ def test_the_training_outlives_a_command_that_is_killed(trainings: Trainings) ->
     finally:
         os.kill(command.pid, signal.SIGKILL)
         command.wait()
+    assert trainings.get(1).status == training.RUNNING
+    let_go(trainings, 1)
     assert wait_for_end(trainings, 1).status == training.DONE
 
 

@@ -21,8 +21,10 @@ from engine.errors import JobError, OptionError, StoreError
 from exports.tags import read_tags
 from tests.annotator.trainers import (
     FAKE_TRAINER,
-    SLOW,
+    PATIENCE,
     begin,
+    hold_at,
+    let_go,
     started,
     wait_for_end,
 )
@@ -189,9 +191,10 @@ def test_a_model_cannot_have_a_name_that_is_no_file_name(trainings: Trainings, n
 def test_a_name_belongs_to_one_training_though_its_model_was_deleted(
     trainings: Trainings,
 ) -> None:
-    number = begin(trainings, *SLOW, name="birds")
+    number = begin(trainings, *hold_at(1), name="birds")
     with pytest.raises(OptionError, match="is, or was, called 'birds'"):
         begin(trainings, name="birds")
+    let_go(trainings, number)
     wait_for_end(trainings, number)
     with pytest.raises(OptionError, match="is, or was, called 'birds'"):
         begin(trainings, name="birds")
@@ -219,7 +222,7 @@ def test_who_reviews_does_not_wait_while_photos_are_copied_for_a_trainer(
     def copied(*arguments: Any) -> Path:
         reviewer = threading.Thread(target=save, daemon=True)
         reviewer.start()
-        reviewer.join(10)
+        reviewer.join(PATIENCE)
         if what == "start":
             with pytest.raises(OptionError, match="is, or was, called 'birds'"):
                 begin(trainings, name="birds")  # somebody else, at the same moment

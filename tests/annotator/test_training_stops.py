@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -16,9 +17,11 @@ from annotator.store import Project
 from annotator.training import Trainings
 from engine.errors import JobError
 from tests.annotator.trainers import (
-    SLOW,
     begin,
+    hold_at,
     kill,
+    let_go,
+    stood_still,
     wait_for,
     wait_for_end,
     wait_for_step,
@@ -31,13 +34,15 @@ pytestmark = pytest.mark.usefixtures("fake_trainer")
 
 
 def test_stopping_saves_and_resuming_goes_on_from_there(trainings: Trainings) -> None:
-    number = begin(trainings, *SLOW)
+    number = begin(trainings, *hold_at(3))
     wait_for_step(trainings, number, 3)
-    training.cancel(trainings.project, number)
-    training.cancel(trainings.project, number)  # a second click changes nothing
+    with stood_still(trainings, number):
+        training.cancel(trainings.project, number)
+        training.cancel(trainings.project, number)  # a second click changes nothing
+        assert trainings.get(number).status == training.STOPPING
     found = wait_for_end(trainings, number)
     assert found.status == training.STOPPED
-    assert 3 <= found.step < 20
+    assert found.step == 3
     assert found.is_resumable
     assert models.paths(trainings.project) == []
     training.resume(trainings.project, number)
@@ -50,10 +55,11 @@ def test_stopping_saves_and_resuming_goes_on_from_there(trainings: Trainings) ->
 
 
 def test_while_it_stops_it_says_so(trainings: Trainings) -> None:
-    number = begin(trainings, "--pace", "0.5")
+    number = begin(trainings, *hold_at(1))
     wait_for(trainings, number, lambda found: found.status == training.RUNNING)
-    training.cancel(trainings.project, number)
-    assert trainings.get(number).status == training.STOPPING
+    with stood_still(trainings, number):
+        training.cancel(trainings.project, number)
+        assert trainings.get(number).status == training.STOPPING
     assert wait_for_end(trainings, number).status == training.STOPPED
 
 
@@ -68,14 +74,14 @@ def test_a_trainer_that_does_not_stop_is_killed_when_asked_again(trainings: Trai
 
 
 def test_stopping_before_the_trainer_has_come_holds(trainings: Trainings) -> None:
-    number = begin(trainings)
+    number = begin(trainings, *hold_at(1))  # where this test is slower than the trainer
     training.cancel(trainings.project, number)
     assert wait_for_end(trainings, number).status == training.STOPPED
     assert models.paths(trainings.project) == []
 
 
 def test_a_killed_trainer_is_interrupted_and_goes_on(trainings: Trainings) -> None:
-    number = begin(trainings, *SLOW)
+    number = begin(trainings, *hold_at(12))
     wait_for_step(trainings, number, 12)
     kill(trainings, number)
     found = wait_for_end(trainings, number)
@@ -93,20 +99,19 @@ def test_killed_at_random_moments_again_and_again_it_ends_with_every_step_once(
     trainings: Trainings,
 ) -> None:
     chance = random.Random(1)
-    number = begin(trainings, "--pace", "0.02", epochs=12)
+    places = (20, 40, 60, 80, 100)  # so that it cannot end before it was killed a few times
+    number = begin(trainings, "--pace", "0.02", *hold_at(*places), epochs=12)
     kills = 0
-    while kills < 12:
-        time.sleep(chance.uniform(0.0, 1.5))
-        if not trainings.get(number).is_active:
-            break
-        kill(trainings, number)
+    while trainings.get(number).is_active:
+        # Longer and longer, so that it gets somewhere however slow the machine is.
+        time.sleep(chance.uniform(0.0, 1.0 + 0.1 * kills))
+        with contextlib.suppress(ProcessLookupError):  # it may end this very moment
+            kill(trainings, number)
         kills += 1
-        assert wait_for_end(trainings, number).status in (training.INTERRUPTED, training.DONE)
-        if trainings.get(number).status == training.DONE:
-            break
-        training.resume(trainings.project, number)
-    assert wait_for_end(trainings, number).status == training.DONE
-    assert kills > 3
+        if wait_for_end(trainings, number).status == training.INTERRUPTED:
+            training.resume(trainings.project, number)
+    assert trainings.get(number).status == training.DONE
+    assert kills > len(places)
     assert list(trainings.log(number).steps) == list(range(1, 121))
     assert [path.stem for path in models.paths(trainings.project)] == ["gtformer-1"]
 
@@ -114,7 +119,7 @@ def test_killed_at_random_moments_again_and_again_it_ends_with_every_step_once(
 def test_half_a_line_at_the_end_of_the_log_does_not_hide_how_it_goes_on(
     trainings: Trainings,
 ) -> None:
-    number = begin(trainings, *SLOW)
+    number = begin(trainings, *hold_at(11, 15))
     wait_for_step(trainings, number, 11)
     kill(trainings, number)
     folder = wait_for_end(trainings, number).folder
@@ -123,13 +128,15 @@ def test_half_a_line_at_the_end_of_the_log_does_not_hide_how_it_goes_on(
     assert trainings.get(number).step < 99
     training.resume(trainings.project, number)
     wait_for(trainings, number, lambda found: found.status == training.RUNNING)
+    let_go(trainings, number)
     assert wait_for_end(trainings, number).status == training.DONE
 
 
 def test_only_what_is_not_at_work_and_not_done_can_be_resumed(trainings: Trainings) -> None:
-    number = begin(trainings, *SLOW)
+    number = begin(trainings, *hold_at(5))
     with pytest.raises(JobError, match=r"training 1 is (waiting|running); there is nothing to res"):
         training.resume(trainings.project, number)
+    let_go(trainings, number)
     wait_for_end(trainings, number)
     with pytest.raises(JobError, match="training 1 is done; there is nothing to resume"):
         training.resume(trainings.project, number)
@@ -142,7 +149,7 @@ def test_only_what_is_not_at_work_and_not_done_can_be_resumed(trainings: Trainin
 def test_a_project_that_has_moved_resumes_with_its_photos(
     trainings: Trainings, photo_folder: Path, tmp_path: Path
 ) -> None:
-    number = begin(trainings, *SLOW)
+    number = begin(trainings, *hold_at(11))
     wait_for_step(trainings, number, 11)
     kill(trainings, number)
     wait_for_end(trainings, number)
@@ -165,7 +172,7 @@ def test_a_project_that_has_moved_resumes_with_its_photos(
 def test_another_program_sees_the_same_and_brings_the_model_in(
     trainings: Trainings, project: Project
 ) -> None:
-    number = begin(trainings, *SLOW)
+    number = begin(trainings, *hold_at(2))
     wait_for_step(trainings, number, 2)
     other = Project.open(project.folder)  # as a server that was killed and started again
     again = Trainings(other)
@@ -181,7 +188,7 @@ def test_another_program_sees_the_same_and_brings_the_model_in(
 
 
 def test_a_process_number_that_was_given_away_is_not_the_trainer(trainings: Trainings) -> None:
-    number = begin(trainings, *SLOW)
+    number = begin(trainings, *hold_at(2))
     wait_for_step(trainings, number, 2)
     kill(trainings, number)
     folder = wait_for_end(trainings, number).folder

@@ -8,7 +8,8 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from annotator import training
 from annotator import training_files as files
 from annotator.training import Training, Trainings
 from annotator.training_options import DetectorTrainingOptions, TrainingOptions
+from tests.annotator.fake_trainer import GO_ON
 
 FAKE_TRAINER = shlex.join([sys.executable, str(Path(__file__).with_name("fake_trainer.py"))])
 FAKE_DETECTOR_TRAINER = FAKE_TRAINER + " --detectors"
-PATIENCE = 60.0  # seconds; a busy machine is no defect
-SLOW = ("--pace", "0.05")  # seconds a step: time to look, and to stop
+PATIENCE = 180.0  # seconds; a busy machine is no defect
 
 
 def wait_for(trainings: Trainings, number: int, until: Callable[[Training], bool]) -> Training:
@@ -40,6 +41,27 @@ def wait_for_end(trainings: Trainings, number: int) -> Training:
 def wait_for_step(trainings: Trainings, number: int, step: int) -> Training:
     """Look until it has got so far."""
     return wait_for(trainings, number, lambda found: found.step >= step)
+
+
+def hold_at(*steps: int) -> tuple[str, ...]:
+    """Flags of a trainer that sits there after each of these steps, until `let_go` or a signal."""
+    return tuple(word for step in steps for word in ("--hold-at", str(step)))
+
+
+def let_go(trainings: Trainings, number: int) -> None:
+    """From where it holds, or from where it will hold next."""
+    (trainings.get(number).folder / GO_ON).touch()
+
+
+@contextmanager
+def stood_still(trainings: Trainings, number: int) -> Iterator[None]:
+    """The trainer does nothing meanwhile, not even what a signal asks of it, unless that kills."""
+    process, _ = process_of(trainings.get(number).folder)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 def begin(trainings: Trainings, *passed_on: str, epochs: int = 2, **settings: Any) -> int:
