@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from annotator import estimates, models, promotion, promotion_commands, training
+from annotator import estimates, models, pretrained, promotion, promotion_commands, training
 from annotator.answers import answer, opened, progress_bar
 from annotator.estimates import Estimate
 from annotator.store import Project
@@ -53,9 +53,11 @@ def run_train(arguments: argparse.Namespace) -> bool:
 
 def _begin(project: Project, arguments: argparse.Namespace) -> int:
     if arguments.resume is None:
+        options = _chosen_options(arguments)
+        _ask_for_weights(options, arguments)
         return training.start(
             project,
-            _chosen_options(arguments),
+            options,
             name=arguments.name or "",
             truth=arguments.truth,
             weights=arguments.weights or "",
@@ -74,6 +76,16 @@ def _begin(project: Project, arguments: argparse.Namespace) -> int:
         )
     training.resume(project, arguments.resume)
     return int(arguments.resume)
+
+
+def _ask_for_weights(options: AnyOptions, arguments: argparse.Namespace) -> None:
+    pretrained.consent(
+        options,
+        weights=arguments.weights or "",
+        passed_on=arguments.passed_on,
+        may_download=arguments.download,
+        asks=not arguments.json,
+    )
 
 
 def _chosen_options(arguments: argparse.Namespace) -> AnyOptions:
@@ -98,6 +110,7 @@ def _estimate(project: Project, arguments: argparse.Namespace) -> bool:
     if arguments.what != DETECTOR:
         raise OptionError("only the time of a detector can be estimated; leave out --estimate")
     options = _chosen_options(arguments)
+    _ask_for_weights(options, arguments)  # to time a few steps they are fetched as well
     asked = estimates.ask(
         project, options, weights=arguments.weights or "", passed_on=arguments.passed_on
     )

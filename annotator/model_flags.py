@@ -46,6 +46,12 @@ def add_train_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="of a detector: only time a few steps and say how long the training would take",
     )
+    command.add_argument(
+        "--download",
+        action="store_true",
+        help="of a detector: fetch the published weights that its preset begins with, if they are "
+        "not on this machine, without asking",
+    )
     command.add_argument("--background", action="store_true", help="start it and come back")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     group = command.add_argument_group("settings of the training of a localizer")

@@ -12,15 +12,24 @@ from typing import Any
 
 import gradio as gr
 
-from annotator import detector_material, estimates, holdback, models, promotion, training
+from annotator import (
+    detector_material,
+    estimates,
+    holdback,
+    models,
+    pretrained,
+    promotion,
+    training,
+)
 from annotator.detector_material import DetectorMaterial
 from annotator.estimates import AskedEstimate, Estimate
 from annotator.store import Project
 from annotator.training_kinds import DETECTOR, KINDS
 from annotator.training_options import DEFAULT_DETECTOR, DetectorTrainingOptions
 from annotator.ui import render_detector
-from annotator.ui.preset_fields import PresetFields, whole
+from annotator.ui.preset_fields import DEFAULT_PRESET, PresetFields, whole
 from engine.detectors import DETECTORS
+from engine.detectors.published import Published
 from engine.errors import AnnotatorError
 
 NUMBERS = {"epochs": "Epochs", "batch": "Photos a step"}
@@ -53,6 +62,12 @@ class DetectorForm:
             NUMBERS,
             facts=render_detector.preset_facts,
             prefix="detector",
+        )
+        self.download = gr.Checkbox(
+            False,
+            label="Download published weights if they are not on this machine",
+            info="Only for a preset that begins with some; which ones is said above.",
+            elem_id="detector-download",
         )
         with gr.Row(elem_classes="t2-together"):
             self.proposals = gr.Checkbox(
@@ -123,7 +138,8 @@ class DetectorForm:
     @property
     def inputs(self) -> list[Any]:
         """What `begin` and `look_at_estimate` are told."""
-        return [*self.presets.components, self.proposals, self.score, *self._more]
+        given = [self.proposals, self.score, self.download]
+        return [*self.presets.components, *given, *self._more]
 
     @property
     def outputs(self) -> list[Any]:
@@ -169,6 +185,8 @@ class DetectorForm:
     def begin(self, project: Project, values: list[Any]) -> int:
         """Start a training with the values of `inputs`; its number."""
         options, weights, name = self._read(values)
+        found = self._missing(options, weights)
+        pretrained.require_consent(found, may_download=self._may_download(values))
         return training.start(project, options, name=name, weights=weights)
 
     def _read(self, values: list[Any]) -> tuple[DetectorTrainingOptions, str, str]:
@@ -183,6 +201,15 @@ class DetectorForm:
         )
         return options, (weights or "").strip(), name
 
+    def _may_download(self, values: list[Any]) -> bool:
+        return bool(values[len(self.presets.components) + 2])
+
+    def _missing(self, options: DetectorTrainingOptions, weights: str) -> Published | None:
+        """What the trainer would download."""
+        is_default = options.preset in (None, DEFAULT_PRESET)  # which begins with nothing
+        described = {} if is_default else self.presets.described()
+        return pretrained.missing(options, described, weights=weights)
+
     # -- how long it would take --------------------------------------------------------------
 
     def look_at_estimate(self, project: Project, values: list[Any]) -> tuple[str, bool]:
@@ -195,6 +222,10 @@ class DetectorForm:
         except AnnotatorError:
             return "", False  # the start says what is wrong
         key, of, state = str(project.folder), (options, weights), _state(project)
+        found = self._missing(options, weights)
+        if found is not None and not self._may_download(values):  # timing would fetch them as well
+            self.leave(project)
+            return render_detector.estimate(pretrained.sentence(found), seconds=0.0), False
         with self._guard:
             timed = self._timed.get(key)
             # What is under way is not begun again at each decision that is made meanwhile.

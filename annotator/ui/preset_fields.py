@@ -57,6 +57,11 @@ class PresetFields:
 
     def ask(self, model: str, preset: str) -> list[Any]:
         """Ask the trainer for its presets, once; `inputs` in, updates of `outputs` out."""
+        self.described()
+        return self._choose_model(model, preset)
+
+    def described(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """What the trainer says of its presets, asked once; empty where it does not answer."""
         # It takes seconds, so a second page waits for the answer instead of asking again; and by
         # the second answer somebody may have chosen.
         with self._asking:
@@ -65,7 +70,7 @@ class PresetFields:
                     self._described = trainer.presets(self._kind)
                 except AnnotatorError as error:
                     gr.Warning(str(error))
-        return self._choose_model(model, preset)
+        return self._described
 
     def read(self, values: Sequence[Any]) -> dict[str, Any]:
         """The values of `components` as options; OptionError where a number is none."""
@@ -88,7 +93,8 @@ class PresetFields:
         described = self._described.get(model, {}).get(preset)
         recipe = (described or {}).get("recipe", {})
         numbers = [gr.Textbox(placeholder=str(recipe.get(name, ""))) for name in self._numbers]
-        return [self._facts(described), *numbers]
+        facts = None if described is None else {"model": model, **described}
+        return [self._facts(facts), *numbers]
 
 
 def whole(text: str, label: str) -> int | None:

@@ -8,13 +8,14 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from annotator import holdback
+from annotator import holdback, pretrained
 from annotator.detector_material import SMALL_CLASS, DetectorMaterial
 from annotator.estimates import Estimate, duration
 from annotator.judgements import Judging
 from annotator.judging import Figure, Judgement
 from annotator.training import FAILED, INTERRUPTED
 from annotator.ui.render import count
+from engine.detectors.published import published_for
 
 CLASSES_SHOWN = 16
 MEASURES = {"ap50": "AP50", "ap": "AP", "corloc": "CorLoc"}
@@ -22,10 +23,10 @@ MEASURES = {"ap50": "AP50", "ap": "AP", "corloc": "CorLoc"}
 PROMISES = {
     "none": "Starts from nothing unless it begins with a detector: it takes many hundred objects of"
     " a class before it is of use, and with fewer it mostly learns where such things tend to be.",
-    "backbone": "Starts from a network that has seen ImageNet, which is downloaded once if it is"
-    " not on this machine: some hundred objects of a class make it useful.",
-    "coco": "Starts from a detector of everyday things (COCO), which is downloaded once if it is"
-    " not on this machine: some dozen objects of a class already help.",
+    "backbone": "Starts from a network that has seen ImageNet: some hundred objects of a class"
+    " make it useful.",
+    "coco": "Starts from a detector of everyday things (COCO): some dozen objects of a class"
+    " already help.",
 }
 
 
@@ -127,7 +128,13 @@ def preset_facts(described: dict[str, Any] | None) -> str:
     if network.get("min_size"):
         facts.append(f"photos at {network['min_size']} px")
     promise = PROMISES.get(str(network.get("weights", "none")), "")
-    return f'<div class="t2-check"><p>{escape(", ".join(facts))}. {promise}</p></div>'
+    lines = [f"<p>{escape(', '.join(facts))}. {promise}</p>"]
+    published = published_for(str(described.get("model")), network)
+    if published is not None and published.is_here:
+        lines.append("<p>Its weights are on this machine.</p>")
+    elif published is not None:
+        lines.append(f'<p class="t2-warn">{escape(_sentence(pretrained.sentence(published)))}</p>')
+    return f'<div class="t2-check">{"".join(lines)}</div>'
 
 
 def estimate(answer: Estimate | str | None, *, seconds: float) -> str:

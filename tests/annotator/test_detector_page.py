@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from starlette.testclient import TestClient
 
 from annotator import (
     detector_material,
+    estimates,
     holdback,
     judgements,
     models,
@@ -37,7 +40,12 @@ from engine.detectors.saved import read_card, save_detector
 from engine.errors import JobError
 from engine.types import Status
 from tests.annotator.reviewed import put, reviewed_project, sorted_photos
-from tests.annotator.trainers import begin_detector, wait_for_end
+from tests.annotator.trainers import (
+    FAKE_DETECTOR_TRAINER,
+    PATIENCE,
+    begin_detector,
+    wait_for_end,
+)
 
 
 @pytest.fixture
@@ -226,19 +234,26 @@ def test_a_judgement_that_runs_failed_or_was_killed_says_so() -> None:
 
 @pytest.mark.usefixtures("fake_trainer")
 def test_a_finished_detector_is_judged_once_in_a_process_whoever_looks(
-    hens: Project, looks: TrainingLooks
+    hens: Project, looks: TrainingLooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with hens.write() as transaction:
         holdback.set_share(transaction, 0.0)  # nobody can judge, so no network is loaded
     trainings = Trainings(hens)
     wait_for_end(trainings, begin_detector(trainings, epochs=1))
+    held, python = tmp_path / "held", tmp_path / "python"
+    held.touch()
+    wait = f"while [ -e {shlex.quote(str(held))} ]; do sleep 0.05; done"
+    python.write_text(f'#!/bin/sh\n{wait}\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
     key = key_of(hens.folder)
     seen = looks.look(key, None)
     assert seen.is_busy
     note = files.read_note(judgements.folder_of(hens, "maskrcnn-1"), files.PROCESS)
     with pytest.raises(JobError, match="is being judged already"):
         judgements.start(hens, "maskrcnn-1", by_rule=False)
-    deadline = time.monotonic() + 90
+    held.unlink()
+    deadline = time.monotonic() + PATIENCE
     while (seen := looks.look(key, None)).is_busy:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -292,15 +307,20 @@ def test_real_networks_judge_in_a_process_of_their_own_and_the_rule_decides(
 
 @pytest.mark.usefixtures("fake_trainer")
 def test_the_form_asks_for_the_time_once_and_anew_when_a_setting_changes(
-    hens: Project, monkeypatch: pytest.MonkeyPatch
+    hens: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    go_on = tmp_path / "go-on"  # once for each estimate
+    gated = f"{FAKE_DETECTOR_TRAINER} --answer-at {shlex.quote(str(go_on))}"
+    monkeypatch.setenv(trainer.DETECTOR_TRAINER, gated)
+    monkeypatch.setattr(estimates, "FORGOTTEN_SECONDS", PATIENCE)  # however slowly this test asks
+
     async def build() -> DetectorForm:
         # In a running loop, because Gradio would make one and leave it open.
         with gr.Blocks():
             return DetectorForm()
 
     form = asyncio.run(build())
-    values = ["maskrcnn", "small", "3", "", False, 0.8, "", "", "as the preset says", ""]
+    values = ["maskrcnn", "small", "3", "", False, 0.8, False, "", "", "as the preset says", ""]
     text, is_pending = form.look_at_estimate(hens, values)
     assert is_pending
     assert "Timing a few steps" in text
@@ -308,7 +328,8 @@ def test_the_form_asks_for_the_time_once_and_anew_when_a_setting_changes(
     put(hens, sorted_photos(hens)[0][0])  # somebody goes on reviewing
     form.look_at_estimate(hens, values)
     assert form._timed[str(hens.folder)] is under_way
-    deadline = time.monotonic() + 60
+    go_on.touch()
+    deadline = time.monotonic() + PATIENCE
     while is_pending:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -316,6 +337,7 @@ def test_the_form_asks_for_the_time_once_and_anew_when_a_setting_changes(
     assert "about 12 min</strong>: 30 steps" in text
     text, is_pending = form.look_at_estimate(hens, values)
     assert is_pending  # of the objects that there are by now
+    go_on.touch()
     while is_pending:
         assert time.monotonic() < deadline
         time.sleep(0.05)
