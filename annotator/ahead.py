@@ -21,6 +21,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
 
+from annotator.pictures import as_added
 from engine import photos
 from engine.errors import AnnotatorError
 from engine.segmenters.cached import photo_key
@@ -52,6 +53,7 @@ class Wish:
 
     photo: str
     path: Path
+    size: tuple[int, int] | None = None  # width and height that it must have
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,15 @@ def _go_first_when_memory_ends() -> None:
         logger.debug("memory is shared with the app on equal terms: %s", error)
 
 
+def _picture(wish: Wish) -> Image:
+    if wish.size is None:
+        return photos.load(wish.path)
+    return as_added(wish.path, width=wish.size[0], height=wish.size[1])
+
+
 def _prepared(wish: Wish, preparation: Preparation) -> _Finished:
     try:
-        image = photos.load(wish.path)
+        image = _picture(wish)
     except AnnotatorError as error:
         return _Finished(wish.photo, problem=str(error))
     key = photo_key(image)

@@ -19,14 +19,16 @@ from functools import partial
 from typing import Any
 
 from annotator.ahead import PreparingProcess, Wish
+from annotator.pictures import as_added
 from annotator.store import Project
 from annotator.views import Photo
-from engine import photos, segmenters
+from engine import segmenters
 from engine.errors import AnnotatorError
 from engine.gallery import Gallery
 from engine.segmenters.cached import CachedPreparation
 from engine.segmenters.embeddings import EmbeddingStore
 from engine.segmenters.interface import Segmenter
+from engine.types import Image
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ class Assistant:
 
     @contextmanager
     def on(self, project: Project, photo: Photo) -> Iterator[Segmenter]:
-        """The segmenter with this photo set, inside the block; PhotoError as `photos.load`."""
+        """The segmenter with this photo set, inside the block; PhotoError as `as_added`."""
         prepared = self._prepare(project, photo)
         with self._turn:
             segmenter = self._get()
@@ -95,7 +97,7 @@ class Assistant:
     def gallery(self, project: Project, photo: Photo) -> Gallery | None:
         """Everything on this photo that may be an object; None where that would take too long.
 
-        PhotoError as `photos.load`.
+        PhotoError as `as_added`.
         """
         segmenter = self._get()
         if segmenter.name not in QUICK_GALLERIES:
@@ -104,7 +106,7 @@ class Assistant:
             with self._guard:
                 found = self._galleries.get(photo.sha256)
             if found is None:
-                found = segmenter.gallery(photos.load(project.photo_path(photo)))
+                found = segmenter.gallery(_picture(project, photo))
             with self._guard:
                 self._galleries[photo.sha256] = found
                 self._galleries.move_to_end(photo.sha256)
@@ -164,7 +166,11 @@ class Assistant:
         with self._guard:
             here = set(self._prepared)
         wishes = [
-            Wish(photo.sha256, plan.project.photo_path(photo))
+            Wish(
+                photo.sha256,
+                plan.project.photo_path(photo),
+                size=(photo.width, photo.height),
+            )
             for photo in plan.photos[1:]
             if photo.sha256 not in here
         ]
@@ -222,7 +228,11 @@ class Assistant:
             known = None if key is None else self._preparation.recall(key)
             if known is not None:
                 return known
-        return self._preparation.prepare(photos.load(project.photo_path(photo)))
+        return self._preparation.prepare(_picture(project, photo))
+
+
+def _picture(project: Project, photo: Photo) -> Image:
+    return as_added(project.photo_path(photo), width=photo.width, height=photo.height)
 
 
 def _prepare_into(store: EmbeddingStore, build: Callable[[], Segmenter]) -> CachedPreparation:

@@ -97,7 +97,8 @@ class Step:
 def history(steps: Iterable[Step]) -> tuple[list[int], list[int]]:
     """The ids of the events that can be undone and redone, next one last, from a photo's events.
 
-    A new action empties the redo list, as everywhere; runs are passed over.
+    A new action empties the redo list, as everywhere; runs are passed over. What stood above the
+    step that was undone or done again was passed over, and will not come back.
     """
     undoable: list[int] = []
     redoable: list[int] = []
@@ -105,10 +106,17 @@ def history(steps: Iterable[Step]) -> tuple[list[int], list[int]]:
         if step.kind == SUGGEST:
             continue
         if step.kind == UNDO:
-            redoable.append(undoable.pop())
+            redoable.append(_taken(undoable, step.target))
         elif step.kind == REDO:
-            undoable.append(redoable.pop())
+            undoable.append(_taken(redoable, step.target))
         else:
             undoable.append(step.id)
             redoable.clear()
     return undoable, redoable
+
+
+def _taken(stack: list[int], target: int | None) -> int:
+    """Take the target off the stack with all above it; the top where there is no such target."""
+    if target in stack:
+        del stack[stack.index(target) + 1 :]
+    return stack.pop()

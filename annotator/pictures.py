@@ -25,6 +25,22 @@ THUMBNAIL_SIDE = 192  # pixels, twice what the filmstrip shows, for dense screen
 JPEG_QUALITY = 95
 
 
+def as_added(path: Path, *, width: int, height: int) -> Image:
+    """The photo in the size it had when it was added; PhotoError otherwise, or as `photos.load`.
+
+    Whatever is found on a picture of another size would lie beside its photo, and no mask of it
+    could be read again.
+    """
+    image = photos.load(path)
+    if image.shape[:2] != (height, width):
+        raise PhotoError(
+            f"photo '{path}' is {image.shape[1]} by {image.shape[0]} pixels, and was {width} by "
+            f"{height} when it was added: put the file back as it was, or add the new picture "
+            "under another name"
+        )
+    return image
+
+
 def picture(project: Project, photo: Photo) -> tuple[Path, str]:
     """File and media type of the photo as a browser should show it; PhotoError if it is gone."""
     original = project.photo_path(photo)
@@ -32,6 +48,14 @@ def picture(project: Project, photo: Photo) -> tuple[Path, str]:
     if is_plain and _has_plain_colours(original):
         return original, MEDIA_TYPES[photo.format]
     return _cached(project, photo, "picture", side=None)
+
+
+def thumbnail_address(key: str, image_id: int, sha256: str) -> str:
+    """Where the server has it, from its root; another one for another photo of the same number.
+
+    Browsers keep what they got, and a project that is made anew counts from 1 again.
+    """
+    return f"thumbnail/{key}/{image_id}?v={sha256[:12]}"
 
 
 def thumbnail(project: Project, photo: Photo) -> tuple[Path, str]:

@@ -19,11 +19,11 @@ from annotator.shaping import Shape
 from annotator.store import Project, Transaction
 from annotator.views import Photo, instance_row
 from engine.errors import FormatError, OptionError, ReviewError
-from engine.geometry import rle_to_mask
 from engine.types import Box, Instance, Mask, RankedMask, Rle, Status
 from exports.runs import checked_rle
 
 CHOOSE = "choose mask"
+BY_HAND = frozenset({"click", "brush", "erase", CHOOSE})  # actions that shape a mask
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class ReviewSession:
     def accept_all(self, context: Context, *, min_score: float = 0.0) -> int:
         """Accept every proposal of the photo that has a class and at least this score; how many."""
         with self.project.write() as transaction:
+            _require_seen(transaction, context)
             accepted = [
                 review.accept(instance)
                 for instance in transaction.instances(context.image_id)
@@ -87,6 +88,7 @@ class ReviewSession:
     def delete(self, context: Context, instance_id: int) -> None:
         """Take an instance away; undo brings it back under the same id."""
         with self.project.write() as transaction:
+            _require_seen(transaction, context)
             transaction.instance(context.image_id, instance_id)
             row = transaction.row("instance", instance_id)
             change = Change("instance", instance_id, row, None)
@@ -113,8 +115,12 @@ class ReviewSession:
         box = shaping.clipped(box, width=photo.width, height=photo.height)
         if box == instance.box:
             return instance_id
-        with self.assistant.on(self.project, photo) as segmenter:
-            shape = shaping.moved_to_box(segmenter, instance, box)
+        with self.project.read() as view:
+            is_by_hand = not BY_HAND.isdisjoint(view.kinds_of(photo.id, instance_id))
+        shape = shaping.kept_in_box(instance, box, is_by_hand=is_by_hand)
+        if shape is None:
+            with self.assistant.on(self.project, photo) as segmenter:
+                shape = shaping.from_box(segmenter, box)
         return self._reshape(context, "move box", instance, shape)
 
     def add_box(self, context: Context, *, category: str | None, box: Box) -> int:
@@ -298,6 +304,7 @@ class ReviewSession:
         rule: Callable[[Instance], Instance],
     ) -> int:
         with self.project.write() as transaction:
+            _require_seen(transaction, context)
             instance = transaction.instance(context.image_id, instance_id)
             after = rule(instance)
             if after != instance:
@@ -315,8 +322,12 @@ class ReviewSession:
     def _draw(self, context: Context, kind: str, category: str | None, shape: Shape) -> int:
         drawn = review.draw(category=category, box=shape.box, rle=shape.rle, points=shape.points)
         with self.project.write() as transaction:
+            photo = transaction.photo(context.image_id)
             row = instance_row(
-                drawn, image_id=context.image_id, category_ids=transaction.category_ids()
+                drawn,
+                image_id=photo.id,
+                category_ids=transaction.category_ids(),
+                size_hw=(photo.height, photo.width),
             )
             event = _write(transaction, context, kind, [Change("instance", None, None, row)])
         new_id = event.changes[0].id
@@ -327,7 +338,7 @@ class ReviewSession:
 def _mask(instance: Instance | None, photo: Photo) -> Mask:
     if instance is None or instance.rle is None:
         return np.zeros((photo.height, photo.width), dtype=bool)
-    return rle_to_mask(instance.rle)
+    return shaping.stored_mask(instance.rle)
 
 
 def _checked(value: Mapping[str, Any], photo: Photo) -> Rle:
@@ -337,16 +348,26 @@ def _checked(value: Mapping[str, Any], photo: Photo) -> Rle:
         raise ReviewError(f"this is no mask of this photo: {error}") from error
 
 
+def _require_seen(transaction: Transaction, context: Context) -> None:
+    """ConflictError where the photo moved on, before anything else is said about it.
+
+    Who acts on a proposal that a run has replaced is to see the new ones, not that it is gone.
+    """
+    if context.base_revision is not None:
+        transaction.require_revision(context.image_id, context.base_revision)
+
+
 def _rows_changed(
     transaction: Transaction, context: Context, instances: Sequence[Instance]
 ) -> list[Change]:
-    ids = transaction.category_ids()
+    ids, photo = transaction.category_ids(), transaction.photo(context.image_id)
+    size = (photo.height, photo.width)
     return [
         Change(
             "instance",
             instance.id,
             transaction.row("instance", instance.id),
-            instance_row(instance, image_id=context.image_id, category_ids=ids),
+            instance_row(instance, image_id=photo.id, category_ids=ids, size_hw=size),
         )
         for instance in instances
     ]

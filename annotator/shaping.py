@@ -5,6 +5,7 @@ Pure but for the segmenter, which is handed in with its photo already set.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,7 @@ from engine.types import Box, Instance, Mask, Prompts, RankedMask, Rle
 Points = tuple[tuple[float, float, int], ...]
 
 SMALLEST_BOX = 1.0  # pixels; a smaller drag is a slip of the hand
+SAME_SIZE = 0.03  # pixels by which the size of a box may differ for rounding alone
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,17 @@ class Shape:
 def _of_mask(mask: Mask, points: Points) -> Shape | None:
     box = mask_to_box(mask)
     return None if box is None else Shape(box, mask_to_rle(mask), points)
+
+
+def stored_mask(rle: Rle) -> Mask:
+    """The mask of an instance; ReviewError where it was made for a photo of another size."""
+    try:
+        return rle_to_mask(rle)
+    except ValueError as error:
+        raise ReviewError(
+            f"the mask of this object does not fit its photo of {rle.size[1]} by {rle.size[0]} "
+            "pixels (was the file replaced?): delete or reject the object and draw it anew"
+        ) from error
 
 
 def clipped(box: Box, *, width: int, height: int) -> Box:
@@ -67,25 +80,52 @@ def from_box(segmenter: Segmenter, box: Box) -> Shape:
     return Shape(box, None)
 
 
-def moved_to_box(segmenter: Segmenter, instance: Instance, box: Box) -> Shape:
-    """The instance in the box that a person dragged.
+def kept_in_box(instance: Instance, box: Box, *, is_by_hand: bool) -> Shape | None:
+    """The instance in the box that a person dragged, as far as its mask tells; else None.
 
-    A box that only shrinks cuts the mask; one that grows or moves asks the segmenter again. An
-    instance without a mask stays without one.
+    A box that moves takes the mask along, one that shrinks cuts it. One that grows asks for
+    another mask (`from_box`), unless the mask ``is_by_hand``: nobody's strokes and clicks are
+    thrown away. An instance without a mask stays without one.
     """
     if instance.rle is None:
         return Shape(box, None)
-    old = instance.box
+    mask, old = stored_mask(instance.rle), instance.box
+    if _has_size_of(old, box):
+        # From pixel to pixel, so that many small moves lead no other way than one large one.
+        right, down = (math.floor(box[side] + 0.5) - math.floor(old[side] + 0.5) for side in (0, 1))
+        moved = translated(mask, right=right, down=down)
+        points = tuple((x + right, y + down, label) for x, y, label in instance.points)
+        inside: Box = (0.0, 0.0, float(mask.shape[1]), float(mask.shape[0]))
+        return _not_empty(box, moved, _points_inside(points, inside))
     shrinks = box[0] >= old[0] and box[1] >= old[1] and box[2] <= old[2] and box[3] <= old[3]
-    if shrinks:
-        mask = inside_box(rle_to_mask(instance.rle), box)
-        if mask.any():
-            return Shape(box, mask_to_rle(mask), _points_inside(instance.points, box))
-    return from_box(segmenter, box)
+    if shrinks or is_by_hand:
+        return _not_empty(box, inside_box(mask, box), _points_inside(instance.points, box))
+    return None
+
+
+def _has_size_of(first: Box, second: Box) -> bool:
+    """Whether a box is another one moved; pages send hundredths of a pixel."""
+    sizes = [(box[2] - box[0], box[3] - box[1]) for box in (first, second)]
+    return all(abs(a - b) < SAME_SIZE for a, b in zip(*sizes, strict=True))
+
+
+def _not_empty(box: Box, mask: Mask, points: Points) -> Shape | None:
+    return Shape(box, mask_to_rle(mask), points) if mask.any() else None
 
 
 def _points_inside(points: Points, box: Box) -> Points:
     return tuple(p for p in points if box[0] <= p[0] < box[2] and box[1] <= p[1] < box[3])
+
+
+def translated(mask: Mask, *, right: int, down: int) -> Mask:
+    """The mask moved by whole pixels; what leaves the photo is gone."""
+    moved = np.zeros_like(mask)
+    height, width = mask.shape
+    if abs(right) < width and abs(down) < height:
+        rows, columns = (slice(max(by, 0), min(by, 0) or None) for by in (-down, -right))
+        to_rows, to_columns = (slice(max(by, 0), min(by, 0) or None) for by in (down, right))
+        moved[to_rows, to_columns] = mask[rows, columns]
+    return moved
 
 
 def clicked(
@@ -94,7 +134,7 @@ def clicked(
     """The mask after one more click; without an instance, a new object under the click."""
     earlier: Points = () if instance is None else instance.points
     points = (*earlier, point)
-    start = None if instance is None or instance.rle is None else rle_to_mask(instance.rle)
+    start = None if instance is None or instance.rle is None else stored_mask(instance.rle)
     prompts = Prompts(
         points=tuple((x, y) for x, y, _ in points),
         labels=tuple(label for _, _, label in points),

@@ -19,7 +19,7 @@ from sqlalchemy import URL, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from annotator import findings, schema
-from annotator.journal import UNDO, Change, Event, inverse, replay
+from annotator.journal import UNDO, Change, Event, replay
 from annotator.views import Photo, View
 from engine.errors import ReviewError, StoreError
 
@@ -137,19 +137,19 @@ class Transaction(View):
         return change
 
     def move(self, kind: str, image_id: int, *, actor: str, **context: Any) -> Event:
-        """Undo or redo (``kind``) the next step of this photo; ReviewError if there is none."""
-        undoable, redoable = self.history(image_id)
-        steps = undoable if kind == UNDO else redoable
-        if not steps:
+        """Undo or redo (``kind``) the next step of this photo; ReviewError if there is none.
+
+        Steps whose objects a run has replaced are passed over, see `View.next_step`.
+        """
+        step = self.next_step(kind, image_id)
+        if step is None and any(self.history(image_id)[kind != UNDO]):
+            raise ReviewError(
+                f"nothing is left to {kind} on this photo: its objects have been replaced since, "
+                "by a new run of suggestions"
+            )
+        if step is None:
             raise ReviewError(f"nothing to {kind} on this photo")
-        event = self.event(steps[-1])
-        changes = inverse(event.changes) if kind == UNDO else event.changes
-        for change in changes:
-            if self.row(change.table, change.id) != change.before:
-                raise ReviewError(
-                    f"cannot {kind} '{event.kind}': the object has been replaced since, "
-                    "by a new run of suggestions"
-                )
+        event, changes, _ = step
         return self.record(
             kind, changes, actor=actor, image_id=image_id, target=event.id, **context
         )

@@ -22,9 +22,10 @@ from typing import Any
 import cv2
 
 from annotator import pipeline_options, runs
+from annotator.pictures import as_added
 from annotator.processes import step_back
 from annotator.store import Project
-from engine import photos, pipelines
+from engine import pipelines
 from engine.errors import AnnotatorError, JobError, StoreError
 from engine.types import Suggestion
 
@@ -41,6 +42,7 @@ class Task:
 
     image_id: int
     path: Path
+    size: tuple[int, int]  # width and height, as added
     tags: tuple[str, ...]
 
 
@@ -106,7 +108,8 @@ def _work(task: Task) -> Outcome:
     assert _pipeline is not None
     started = time.perf_counter()
     try:
-        found = _pipeline.suggest(photos.load(task.path), tags=task.tags)
+        image = as_added(task.path, width=task.size[0], height=task.size[1])
+        found = _pipeline.suggest(image, tags=task.tags)
     except AnnotatorError as error:
         return Outcome(task.image_id, Suggestion(()), time.perf_counter() - started, str(error))
     except Exception as error:
@@ -140,9 +143,15 @@ def work_on(
     with project.read() as view:
         run = runs.get(view, run_id)
         tags = view.all_tags()
+        waiting = [view.photo(image_id) for image_id in runs.left(view, run_id)]
         tasks = [
-            Task(image_id, project.photo_path(view.photo(image_id)), tags.get(image_id, ()))
-            for image_id in runs.left(view, run_id)
+            Task(
+                photo.id,
+                project.photo_path(photo),
+                (photo.width, photo.height),
+                tags.get(photo.id, ()),
+            )
+            for photo in waiting
         ]
     status, message = runs.FAILED, "the worker stopped unexpectedly; resume it"
     try:

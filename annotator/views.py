@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from annotator import schema
-from annotator.journal import Change, Event, Step, history
+from annotator.journal import UNDO, Change, Event, Step, history, inverse
 from engine.errors import ConflictError, StoreError
 from engine.types import CURATED, Instance, LabeledImage, Rle, Source, Status
 
@@ -32,9 +32,22 @@ class Photo:
 
 
 def instance_row(
-    instance: Instance, *, image_id: int, category_ids: dict[str, int]
+    instance: Instance,
+    *,
+    image_id: int,
+    category_ids: dict[str, int],
+    size_hw: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """The instance as its table stores it; StoreError for a class that the project has not."""
+    """The instance as its table stores it; StoreError for a class that the project has not.
+
+    ``size_hw`` is the photo's, where it is at hand: StoreError for a mask of another size. The
+    table does not keep the size of a mask, so nothing could read it again.
+    """
+    if size_hw is not None and instance.rle is not None and instance.rle.size != size_hw:
+        raise StoreError(
+            f"a mask of (h, w) {instance.rle.size} does not fit its photo of {size_hw}; "
+            "was the file replaced by another one?"
+        )
     if instance.category is not None and instance.category not in category_ids:
         raise StoreError(f"unknown class '{instance.category}'; add it to the project first")
     row: dict[str, Any] = {} if instance.id is None else {"id": instance.id}
@@ -222,6 +235,23 @@ class View:
         )
         return history(Step(row.id, row.kind, row.target) for row in rows)
 
+    def next_step(self, kind: str, image_id: int) -> tuple[Event, tuple[Change, ...], int] | None:
+        """The event that undo or redo (``kind``) is about, its changes, how many are passed over.
+
+        A run can take away what an event was about: objects that are gone are left out, and events
+        of which nothing is left are passed over. None where no step is left.
+        """
+        undoable, redoable = self.history(image_id)
+        steps = undoable if kind == UNDO else redoable
+        for passed, event_id in enumerate(reversed(steps)):
+            event = self.event(event_id)
+            asked = inverse(event.changes) if kind == UNDO else event.changes
+            rows = [(change, self.row(change.table, change.id)) for change in asked]
+            left = [(one, row) for one, row in rows if row is not None or one.before is None]
+            if left and all(row == one.before for one, row in left):
+                return event, tuple(one for one, _ in left), passed
+        return None
+
     def changed_instances(self, image_id: int, *, since: int) -> list[int]:
         """The ids of the photo's instances that events after this revision touched, in order."""
         table = schema.journal
@@ -234,6 +264,19 @@ class View:
             change["id"] for row in rows for change in row.changes if change["table"] == "instance"
         ]
         return list(dict.fromkeys(touched))
+
+    def kinds_of(self, image_id: int, instance_id: int) -> set[str]:
+        """The kinds of the actions on an instance that were not undone."""
+        table = schema.journal
+        rows = self.connection.execute(
+            select(table.c.kind, table.c.changes).where(table.c.id.in_(self.history(image_id)[0]))
+        )
+        return {
+            row.kind
+            for row in rows
+            for change in row.changes
+            if (change["table"], change["id"]) == ("instance", instance_id)
+        }
 
     def before_all(self, kind: str, photo: Photo, instance_id: int) -> Instance | None:
         """The instance as it was before the latest actions on it, while they are of this kind.
@@ -275,6 +318,14 @@ class View:
         table = schema.journal
         found = self.connection.execute(select(table.c.id).where(table.c.operation == operation))
         return found.first() is not None
+
+    def made_by(self, operation: str) -> int | None:
+        """The instance that an action with the caller's own id has made, None where it made none."""
+        for event in self._events(schema.journal.c.operation == operation):
+            for change in event.changes:
+                if change.table == "instance" and change.before is None:
+                    return change.id
+        return None
 
     def row(self, table_name: str, row_id: int | None) -> dict[str, Any] | None:
         """A journalled row as the journal would write it, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from annotator.assist import Assistant
 from annotator.store import Project
 from engine import segmenters
 from engine.errors import PhotoError
+from engine.gallery import Gallery
 from engine.types import Image
+from tests.conftest import save_scene
 from tests.fakes import SquareSegmenter
 
 
@@ -121,3 +124,28 @@ def test_a_photo_prepared_ahead_that_cannot_be_read_hurts_nobody_yet(project: Pr
     assert len(segmenter.prepared) == 1
     with pytest.raises(PhotoError, match=r"a\.png"), assistant.on(project, gone):
         pass
+
+
+def test_a_photo_that_was_replaced_by_one_of_another_size_is_refused(
+    project: Project, photo_folder: Path
+) -> None:
+    class Quick(SquareSegmenter):
+        name = "classical"
+
+        def gallery(self, image: Image) -> Gallery:
+            raise AssertionError("nobody looks through a photo that is another one")
+
+    assistant = Assistant(Quick)
+    with project.read() as view:
+        photo = view.photo(1)
+    kept = (photo_folder / "a.png").read_bytes()
+    save_scene(photo_folder / "a.png", width=200, height=150)
+    told = r"a\.png' is 200 by 150 pixels, and was 120 by 90 when it was added"
+    with pytest.raises(PhotoError, match=told), assistant.on(project, photo):
+        pass
+    with pytest.raises(PhotoError, match=told):
+        assistant.gallery(project, photo)
+    (photo_folder / "a.png").write_bytes(kept)
+    with assistant.on(project, photo):
+        pass
+    assistant.close()

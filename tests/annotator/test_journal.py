@@ -63,6 +63,12 @@ def test_runs_are_not_part_of_what_a_person_can_undo() -> None:
     assert history(steps) == ([2], [])
 
 
+def test_steps_above_the_one_that_was_undone_are_gone_for_good() -> None:
+    steps = [Step(1, "a", None), Step(2, "b", None), Step(3, "c", None), Step(4, "undo", 1)]
+    assert history(steps) == ([], [1])
+    assert history([*steps, Step(5, "redo", 1)]) == ([1], [])
+
+
 @given(st.lists(st.sampled_from(["act", "undo", "redo", "suggest"]), max_size=40))
 def test_history_agrees_with_two_plain_stacks(moves: list[str]) -> None:
     steps: list[Step] = []

@@ -303,3 +303,71 @@ def act_at_random(project: Project, session: ReviewSession, chance: random.Rando
         return 0
     with project.read() as view:
         return int(view.revision(1) > before)
+
+
+def test_a_mask_that_does_not_fit_its_photo_is_told_and_can_be_rejected(
+    project: Project, session: ReviewSession
+) -> None:
+    large = mask_to_rle(square_mask((150, 200), (10, 10, 50, 50)))
+    (one,) = propose(project, Instance(**{**masked((10, 10, 50, 50)).__dict__, "rle": large}))
+    for change in (
+        lambda: session.brush(HERE, one, mode="add", radius=4, path=[(20, 20)]),
+        lambda: session.click(HERE, one, (20, 20, 1)),
+        lambda: session.set_box(HERE, one, (12, 12, 50, 50)),
+    ):
+        with pytest.raises(ReviewError, match="does not fit its photo of 120 by 90 pixels"):
+            change()
+    session.set_status(HERE, one, Status.REJECTED)
+    session.delete(HERE, one)
+
+
+@pytest.mark.parametrize("box", [(17, 15, 65, 23), (10, 10, 70, 30)])
+def test_a_mask_by_hand_outlives_its_box(
+    project: Project, session: ReviewSession, box: tuple[float, float, float, float]
+) -> None:
+    one = session.brush(HERE, None, mode="add", radius=4, path=[(20, 20), (60, 20)], category="cat")
+    painted = only(project)
+    assert painted.rle is not None
+    session.set_box(HERE, one, box)
+    now = only(project)
+    assert now.rle is not None
+    assert (now.box, rle_to_mask(now.rle).sum()) == (box, rle_to_mask(painted.rle).sum())
+
+
+def test_a_mask_of_which_the_stroke_was_undone_is_the_segmenters_again(
+    project: Project, session: ReviewSession
+) -> None:
+    one = session.add_box(HERE, category="cat", box=(10, 10, 30, 30))
+    session.brush(HERE, one, mode="erase", radius=4, path=[(12, 12)])
+    session.undo(HERE)
+    session.set_box(HERE, one, (10, 10, 40, 40))
+    now = only(project)
+    assert now.rle is not None
+    assert np.array_equal(rle_to_mask(now.rle), square_mask((90, 120), (10, 10, 40, 40)))
+
+
+def test_a_box_is_moved_without_the_photo(project: Project, session: ReviewSession) -> None:
+    (one,) = propose(project, masked((10, 10, 50, 50)))
+    with project.read() as view:
+        project.photo_path(view.photo(1)).unlink()
+    session.set_box(HERE, one, (11, 10, 51, 50))
+    assert only(project).box == (11, 10, 51, 50)
+
+
+def test_proposals_that_a_run_has_replaced_are_a_conflict(
+    project: Project, session: ReviewSession
+) -> None:
+    (gone,) = propose(project, masked((10, 10, 50, 50)))
+    with project.read() as view:
+        seen = Context(1, "tester", base_revision=view.revision(1))
+    propose(project, masked((20, 20, 60, 60)))
+    for act in (
+        lambda: session.set_status(seen, gone, Status.ACCEPTED),
+        lambda: session.set_class(seen, gone, "dog"),
+        lambda: session.delete(seen, gone),
+        lambda: session.accept_all(seen, min_score=0.9),
+        lambda: session.set_box(seen, gone, (12, 12, 50, 50)),
+    ):
+        with pytest.raises(ConflictError):
+            act()
+    assert only(project).status is Status.PROPOSED

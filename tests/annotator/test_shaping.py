@@ -1,13 +1,18 @@
-"""Strokes: which pixels a round brush covers."""
+"""Strokes: which pixels a round brush covers. Boxes: what becomes of the mask in them."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotator.shaping import rasterise_stroke
+from annotator.shaping import Shape, kept_in_box, rasterise_stroke, translated
+from engine.geometry import mask_to_rle, rle_to_mask
+from engine.types import Instance
+from tests.fakes import proposal, square_mask
 
 coordinates = st.floats(-20, 60, allow_nan=False)
 
@@ -56,3 +61,53 @@ def test_a_stroke_is_the_set_of_centres_near_the_path(
 def test_one_point_is_a_disc(radius: float) -> None:
     mask = rasterise_stroke([(50.0, 50.0)], radius=radius, shape_hw=(100, 100))
     assert mask.sum() == pytest.approx(np.pi * radius**2, rel=0.03)
+
+
+def by_hand(box: tuple[int, int, int, int], *points: tuple[float, float, int]) -> Instance:
+    mask = mask_to_rle(square_mask((90, 120), box))
+    x0, y0, x1, y1 = (float(side) for side in box)
+    return replace(proposal((x0, y0, x1, y1)), rle=mask, points=points)
+
+
+def mask_of(shape: Shape | None) -> np.ndarray:
+    assert shape is not None
+    assert shape.rle is not None
+    return rle_to_mask(shape.rle)
+
+
+def test_a_box_that_moves_takes_its_mask_and_its_clicks_along() -> None:
+    one = by_hand((10, 10, 30, 20), (12.5, 15.0, 1), (2.0, 2.0, 0))
+    shape = kept_in_box(one, (3, 12, 23, 22), is_by_hand=False)
+    assert np.array_equal(mask_of(shape), square_mask((90, 120), (3, 12, 23, 22)))
+    assert shape is not None
+    assert shape.points == ((5.5, 17.0, 1),)  # the other one left the photo
+
+
+def test_many_small_moves_lead_where_one_large_one_does() -> None:
+    one = by_hand((10, 10, 30, 20))
+    for step in range(1, 26):
+        box = (10 + 0.4 * step, 10.0, 30 + 0.4 * step, 20.0)
+        shape = kept_in_box(one, box, is_by_hand=False)
+        assert shape is not None
+        one = replace(one, box=shape.box, rle=shape.rle)
+    assert one.rle is not None
+    assert np.array_equal(rle_to_mask(one.rle), square_mask((90, 120), (20, 10, 40, 20)))
+
+
+def test_a_box_that_grows_keeps_a_mask_that_is_by_hand_and_asks_for_any_other() -> None:
+    one = by_hand((10, 10, 30, 20), (12.5, 15.0, 1))
+    assert kept_in_box(one, (5, 10, 40, 20), is_by_hand=False) is None
+    shape = kept_in_box(one, (20, 5, 40, 25), is_by_hand=True)
+    assert np.array_equal(mask_of(shape), square_mask((90, 120), (20, 10, 30, 20)))
+    assert shape is not None
+    assert (shape.box, shape.points) == ((20, 5, 40, 25), ())
+    assert kept_in_box(one, (60, 60, 99, 80), is_by_hand=True) is None  # nothing of it is left
+
+
+@given(right=st.integers(-9, 9), down=st.integers(-9, 9))
+def test_a_mask_moves_by_whole_pixels_and_ends_at_the_edges(right: int, down: int) -> None:
+    mask = np.random.default_rng(3).random((7, 6)) < 0.5
+    moved = translated(mask, right=right, down=down)
+    expected = {(row + down, column + right) for row, column in np.argwhere(mask)}
+    inside = {(row, column) for row, column in expected if 0 <= row < 7 and 0 <= column < 6}
+    assert {(row, column) for row, column in np.argwhere(moved)} == inside

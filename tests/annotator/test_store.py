@@ -264,3 +264,67 @@ def test_a_class_is_the_same_however_its_accents_are_composed(project: Project) 
     with project.write() as transaction:
         first = transaction.add_category("caf\u00e9", actor="tester")
         assert transaction.add_category("cafe\u0301", actor="tester") == first
+
+
+def test_a_mask_of_another_size_than_its_photo_is_not_stored(project: Project) -> None:
+    mask = mask_to_rle(square_mask((150, 200), (10, 20, 40, 50)))
+    made = replace(proposal((10, 20, 40, 50)), rle=mask)
+    with project.read() as view:
+        photo, ids = view.photo(1), view.category_ids()
+    size = (photo.height, photo.width)
+    with pytest.raises(StoreError, match=r"mask of \(h, w\) \(150, 200\) .*photo of \(90, 120\)"):
+        instance_row(made, image_id=1, category_ids=ids, size_hw=size)
+
+
+def change(project: Project, kind: str, *instances: Instance) -> None:
+    with project.write() as transaction:
+        ids = transaction.category_ids()
+        rows = [
+            Change(
+                "instance",
+                one.id,
+                transaction.row("instance", one.id),
+                instance_row(one, image_id=1, category_ids=ids),
+            )
+            for one in instances
+        ]
+        transaction.record(kind, rows, actor="tester", image_id=1)
+
+
+def move(project: Project, kind: str) -> int | None:
+    with project.write() as transaction:
+        return transaction.move(kind, 1, actor="tester").target
+
+
+def test_undo_passes_over_what_a_run_has_replaced(project: Project) -> None:
+    first = put(project, 1, proposal((1, 2, 3, 4)))
+    second = put(project, 1, proposal((5, 6, 7, 8)), kind="suggest")
+    with project.read() as view:
+        one, other = view.instances(1)
+    accepted = [replace(each, status=Status.ACCEPTED) for each in (one, other)]
+    change(project, "accept all", *accepted)
+    change(project, "reject", replace(other, status=Status.REJECTED))
+    change(project, "reopen", other)
+    with project.write() as transaction:
+        gone = Change("instance", second, transaction.row("instance", second), None)
+        transaction.record("suggest", [gone], actor="machine", image_id=1)
+    with project.read() as view:
+        step = view.next_step("undo", 1)
+    assert step is not None
+    event, changes, passed = step
+    # Neither "reopen" nor "reject" can be taken back; of "accept all" the half that is there.
+    assert (event.kind, [each.id for each in changes], passed) == ("accept all", [first], 2)
+    assert move(project, "undo") == event.id
+    with project.read() as view:
+        assert view.instances(1) == [one]
+        again = view.next_step("redo", 1)
+    assert again is not None
+    assert again[0].id == event.id
+    move(project, "redo")
+    with project.read() as view:
+        assert view.instances(1) == [accepted[0]]
+    move(project, "undo")
+    move(project, "undo")  # the object itself
+    with pytest.raises(ReviewError, match="nothing to undo"):
+        move(project, "undo")
+    project.check_journal()

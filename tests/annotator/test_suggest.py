@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
@@ -20,7 +21,7 @@ from annotator import jobs, runs, schema, suggest
 from annotator.intake import add_photos
 from annotator.journal import SUGGEST
 from annotator.store import Project
-from engine import pipelines
+from engine import photos, pipelines
 from engine.errors import JobError, OptionError, StoreError
 from engine.types import Image, Suggestion
 from tests.conftest import save_scene
@@ -32,13 +33,13 @@ PATIENCE = 120.0  # seconds that anything here may take on a busy machine
 
 
 class OneBox:
-    """Proposes the same box on every photo; breaks on those of one width."""
+    """Proposes the same box on every photo; breaks on one of them."""
 
-    def __init__(self, *, breaks_at: int | None = None) -> None:
-        self._breaks_at = breaks_at
+    def __init__(self, *, breaks_on: Image | None = None) -> None:
+        self._breaks_on = breaks_on
 
     def suggest(self, image: Image, *, tags: Sequence[str]) -> Suggestion:
-        if image.shape[1] == self._breaks_at:
+        if self._breaks_on is not None and np.array_equal(image, self._breaks_on):
             raise ZeroDivisionError("a photo nobody thought of")
         return Suggestion((proposal((1, 1, 9, 9), category=tags[0] if tags else None),))
 
@@ -111,15 +112,17 @@ def test_photos_that_break_the_pipeline_or_are_gone_are_told_and_the_others_go_o
 ) -> None:
     (photo_folder / "a.png").unlink()
     save_scene(photo_folder / "b.png", width=77)
-    monkeypatch.setattr(pipelines, "build", lambda *_: OneBox(breaks_at=77))
+    hard = photos.load(photo_folder / "c.png")
+    monkeypatch.setattr(pipelines, "build", lambda *_: OneBox(breaks_on=hard))
     run_id = begin(project)
     run = suggest.work_on(project, run_id)
-    assert (run.status, run.done, run.instances, run.problems) == (runs.DONE, 4, 2, 2)
+    assert (run.status, run.done, run.instances, run.problems) == (runs.DONE, 4, 1, 3)
     with project.read() as view:
         problems = dict(runs.problems(view, run_id))
-    assert set(problems) == {"a.png", "b.png"}
+    assert set(problems) == {"a.png", "b.png", "c.png"}
     assert "not there" in problems["a.png"]
-    assert "ZeroDivisionError: a photo nobody thought of" in problems["b.png"]
+    assert "is 77 by 90 pixels, and was 120 by 90 when it was added" in problems["b.png"]
+    assert "ZeroDivisionError: a photo nobody thought of" in problems["c.png"]
     assert_each_photo_was_done_once(project, run_id)
 
 

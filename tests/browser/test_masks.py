@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 from sqlalchemy import delete, update
 
-from annotator import schema
+from annotator import runs, schema
 from annotator.store import Project
+from engine.geometry import mask_to_rle
 from tests.browser.conftest import Server
 from tests.browser.screen import ROOT, Screen
+from tests.fakes import proposal, square_mask
 
 pytestmark = pytest.mark.browser
 
@@ -112,7 +115,7 @@ def test_a_mask_is_on_screen_before_the_server_has_answered(screen: Screen, serv
     screen.press("g")
     (before,) = screen.instances
     server.kill()
-    # Measured in the page, so that the way of the key through the test does not count.
+    # Looked at in the page, within the event: nothing else can have come in between.
     took = screen.page.evaluate(
         f"""() => {{
           const review = document.querySelector('{ROOT}').__review;
@@ -123,10 +126,10 @@ def test_a_mask_is_on_screen_before_the_server_has_answered(screen: Screen, serv
           return counts() === was ? null : performance.now() - start;
         }}"""
     )
-    assert took is not None
-    assert took < 100  # milliseconds
+    assert took is not None  # and the server is dead
     server.start()
-    screen.page.locator('[data-action="retry"]').first.click()
+    # Not a click: it tries again by itself as well, and the button is gone once that has worked.
+    screen.page.locator('[data-action="retry"]').first.dispatch_event("click")
     screen.wait()
     kept = stored(server, before["id"], screen.state["photo"])
     assert kept.rle.counts == screen.instances[0]["rle"]["counts"] != before["rle"]["counts"]
@@ -211,6 +214,30 @@ def test_prompts_are_dots_and_none_is_said(screen: Screen, server: Server) -> No
     assert pixel(screen, 20, 20)[:3] == [255, 255, 255] != plain[:3]
     screen.press("j")
     expect(legend).not_to_be_visible()
+
+
+def test_a_mask_of_another_size_is_told_and_the_rest_is_painted(
+    screen: Screen, server: Server
+) -> None:
+    screen.press("m")
+    plain = pixel(screen, 20, 20)
+    screen.press("m")
+    here = proposal((10, 10, 60, 60), category=None)
+    sizes = ((300, 451), (150, 200))
+    masks = [mask_to_rle(square_mask(size, (10, 10, 60, 60))) for size in sizes]
+    project = Project.open(server.folder)
+    with project.write() as transaction:
+        run_id = runs.start(
+            transaction, pipeline="classical", options={}, photos=[screen.state["photo"]]
+        )
+    found = [replace(here, rle=rle) for rle in masks]
+    runs.record_photo(project, run_id, screen.state["photo"], instances=found, seconds=0.1)
+    project.close()
+    screen.reload()
+    notice = screen.page.locator('[data-part="notice"]')
+    expect(notice).to_contain_text("does not fit this photo and is not shown")
+    assert pixel(screen, 20, 20) != plain
+    assert screen.errors == []
 
 
 def test_the_list_says_what_made_an_object(screen: Screen, server: Server) -> None:
