@@ -51,6 +51,7 @@ class Item:
 
     id: int
     file_name: str
+    sha256: str
     status: str  # todo, done or empty
     proposed: int
     curated: int
@@ -158,16 +159,20 @@ def key_of(view: View, chosen: Filter, image_id: int) -> Key:
 
 def page(view: View, chosen: Filter, *, offset: int, limit: int) -> list[Item]:
     """A stretch of the filmstrip."""
-    query = _query(chosen, schema.image.c.file_name).offset(offset).limit(limit)
+    asked = (schema.image.c.file_name, schema.image.c.sha256)
+    query = _query(chosen, *asked).offset(offset).limit(limit)
     return [
         Item(
             id=image_id,
             file_name=file_name,
+            sha256=sha256,
             status="todo" if proposed else "done" if decided else "empty",
             proposed=proposed,
             curated=curated,
         )
-        for _, image_id, file_name, proposed, curated, decided in view.connection.execute(query)
+        for _, image_id, file_name, sha256, proposed, curated, decided in (
+            view.connection.execute(query)
+        )
     ]
 
 

@@ -9,11 +9,18 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from annotator.store import DATABASE, Project
 from engine.errors import StoreError
 from exports.whole_files import write_whole
+
+try:
+    import fcntl
+except ImportError:  # Windows; there two at once are the business of whoever starts them
+    fcntl = None  # type: ignore[assignment]
 
 KEPT = 30  # projects remembered
 
@@ -53,18 +60,41 @@ class Workspace:
     def remember(self, folder: Path) -> str:
         """Put a project at the top of the list; its key."""
         folder = folder.resolve()
-        with self._guard:
+        with self._guard, self._alone():
             others = [other for other in self.folders() if other != folder]
-            try:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(
-                    f"cannot keep the list of projects in {self._file.parent} "
-                    f"({error.strerror}); set XDG_STATE_HOME to a folder that can be written"
-                ) from error
             names = [str(path) for path in [folder, *others][:KEPT]]
             write_whole(self._file, json.dumps(names, ensure_ascii=False, indent=1))
         return key_of(folder)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other programs from changing the list meanwhile: one of two changes would be lost.
+
+        The system lets go of the lock when the program ends, however it ends; the file stays.
+        """
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreError(
+                f"cannot keep the list of projects in {self._file.parent} "
+                f"({error.strerror}); set XDG_STATE_HOME to a folder that can be written"
+            ) from error
+        try:
+            self._lock(file)
+            yield
+        finally:
+            os.close(file)
+
+    def _lock(self, file: int) -> None:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)  # for as long as it takes to write a few lines
+        except OSError as error:
+            raise StoreError(
+                f"the list of projects {self._file} cannot be locked ({error.strerror}); "
+                "set XDG_STATE_HOME to a folder on a disk of this machine"
+            ) from error
 
     def get(self, key: str) -> Project:
         """The open project with this key; StoreError if it is not in the list."""

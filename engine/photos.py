@@ -73,6 +73,8 @@ _FIRST_BYTES = (
     *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),  # JPEG 2000
 )
 
+MANY_ENTRIES = 1000  # files and folders that are looked through however long that takes
+
 _TURNS = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -181,7 +183,8 @@ def photo_files(
 ) -> tuple[list[str], list[SkippedFile]]:
     """Names of the files that `find_photos` opens, unopened; and what it will not even open.
 
-    PhotoError where there is no such folder, or where looking through it takes longer.
+    PhotoError where there is no such folder, or where there is too much in it for the time. A disk
+    that is only slow to answer is waited for.
     """
     if not os.path.isdir(folder):
         raise PhotoError(f"there is no folder {os.fspath(folder)!r}; give the folder of the photos")
@@ -199,15 +202,22 @@ def photo_files(
     def cannot_list(error: OSError) -> None:
         refuse(str(error.filename), f"the folder cannot be listed ({error.strerror})")
 
-    deadline = time.monotonic() + seconds
-    for place, folders, files in os.walk(root, onerror=cannot_list):
-        if time.monotonic() > deadline:
+    deadline, seen = time.monotonic() + seconds, 0
+
+    def look_at_one_more() -> None:
+        nonlocal seen
+        seen += 1
+        if seen > MANY_ENTRIES and time.monotonic() > deadline:
             raise PhotoError(f"{os.fspath(folder)!r} holds too much to look through quickly")
+
+    for place, folders, files in os.walk(root, onerror=cannot_list):
+        look_at_one_more()
         for name in folders:
             if os.path.islink(os.path.join(place, name)) and not name.startswith("."):
                 refuse(os.path.join(place, name), "a link to a folder; these are not followed")
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
+            look_at_one_more()
             path = os.path.join(place, name)
             if name.startswith(".") or not _looks_like_photo(path):
                 continue

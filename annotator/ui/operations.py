@@ -17,9 +17,10 @@ import numpy as np
 from annotator import evidence, listing, qa, queue
 from annotator.alternatives import box_of
 from annotator.comparing import source_name
+from annotator.journal import REDO, UNDO
 from annotator.listing import Filter, Key
 from annotator.palette import colour
-from annotator.pictures import file_problem
+from annotator.pictures import file_problem, thumbnail_address
 from annotator.session import Context, ReviewSession
 from annotator.store import Project
 from annotator.ui.actions import ACTIONS
@@ -134,7 +135,7 @@ class Operations:
                 {
                     "id": item.id,
                     "name": item.file_name,
-                    "thumb": f"{self._root}/thumbnail/{key}/{item.id}",
+                    "thumb": f"{self._root}/{thumbnail_address(key, item.id, item.sha256)}",
                     "status": item.status,
                     "n_proposed": item.proposed,
                     "n_curated": item.curated,
@@ -168,14 +169,20 @@ class Operations:
         context = Context(image_id, self._actor, base_revision=base, operation=operation)
         # The answer can be lost on the way while the action was not, or is still being done.
         if _is_done(project, operation):
-            return {"full": self._full(project, image_id, Filter())}
+            return self._done_before(project, image_id, operation)
+        said = _passing_over(project, name, image_id)
         try:
             selected = ACTIONS[name](self._session_of(project), context, fields)
         except ConflictError:
             if not _is_done(project, operation):
                 raise
-            return {"full": self._full(project, image_id, Filter())}
-        return self._patch(project, image_id, base, selected)
+            return self._done_before(project, image_id, operation)
+        return {**self._patch(project, image_id, base, selected), **said}
+
+    def _done_before(self, project: Project, image_id: int, operation: str) -> Answer:
+        with project.read() as view:
+            made = view.made_by(operation)
+        return {"full": self._full(project, image_id, Filter()), "made": made}
 
     def add_class(self, project: Project, fields: Fields) -> Answer:
         """Add a class to the project and show the photo with it."""
@@ -251,7 +258,7 @@ class Operations:
         key = key_of(project.folder)
         return {
             "url": f"{self._root}/picture/{key}/{photo.id}?v={photo.sha256[:12]}",
-            "thumb": f"{self._root}/thumbnail/{key}/{photo.id}",
+            "thumb": f"{self._root}/{thumbnail_address(key, photo.id, photo.sha256)}",
             "w": photo.width,
             "h": photo.height,
         }
@@ -283,13 +290,29 @@ def _counts(view: View) -> Answer:
 
 
 def _history(view: View, image_id: int) -> Answer:
-    undoable, redoable = view.history(image_id)
+    back, again = (view.next_step(kind, image_id) for kind in (UNDO, REDO))
     return {
         "rev": view.revision(image_id),
-        "can_undo": bool(undoable),
-        "can_redo": bool(redoable),
-        "undo_label": view.event(undoable[-1]).kind if undoable else None,
-        "redo_label": view.event(redoable[-1]).kind if redoable else None,
+        "can_undo": back is not None,
+        "can_redo": again is not None,
+        "undo_label": None if back is None else back[0].kind,
+        "redo_label": None if again is None else again[0].kind,
+    }
+
+
+def _passing_over(project: Project, name: str, image_id: int) -> Answer:
+    """What is said of an undo or redo that passes over steps, since a run took their objects."""
+    if name not in (UNDO, REDO):
+        return {}
+    with project.read() as view:
+        step = view.next_step(name, image_id)
+    if step is None or step[2] == 0:
+        return {}
+    steps = "a step" if step[2] == 1 else f"{step[2]} steps"
+    done = "undid" if name == UNDO else "did again"
+    return {
+        "notice": f"{done} '{step[0].kind}', passing over {steps}: "
+        "a new run of suggestions has replaced what they were about"
     }
 
 

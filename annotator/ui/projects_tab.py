@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from annotator import intake, jobs, listing, pipeline_options, runs
+from annotator.pictures import thumbnail_address
 from annotator.store import Project
 from annotator.ui import render
 from annotator.ui.pipeline_form import PipelineForm
@@ -210,7 +211,7 @@ class ProjectsTab:
             photos=counts["all"],
             todo=counts["todo"],
             done=counts["done"],
-            first_photo=first[0].id if first else None,
+            cover=thumbnail_address(key, first[0].id, first[0].sha256) if first else None,
         )
 
     # -- a new project -----------------------------------------------------------------------
@@ -239,8 +240,8 @@ class ProjectsTab:
         target = gr.Textbox(visible=False)
         form: list[Any] = [folder, source, tags]
         hidden: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
-        for field in form:
-            field.change(self._check, form, check, **hidden)
+        # One event for all three: one answer at a time, and the last one is of what stands there.
+        gr.on([field.change for field in form], self._check, form, check, **hidden)
         # Only shown, so that an answer that comes late replaces nothing that was typed meanwhile.
         folder.change(lambda text: gr.Textbox(placeholder=_home_for(text)), folder, home, **hidden)
         source.change(lambda chosen: gr.Textbox(visible=chosen == "A CSV file"), source, tags)

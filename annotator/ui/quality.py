@@ -10,6 +10,7 @@ from annotator import accepting
 from annotator.accepting import Choice
 from annotator.findings import Finding
 from annotator.listing import PLAIN, Filter
+from annotator.pictures import thumbnail_address
 from annotator.store import Project
 from annotator.thresholds import TOO_FEW, Curve, Decisions
 from annotator.ui.fields import Fields
@@ -78,6 +79,7 @@ class Quality:
         with project.read() as view:
             known = self.decisions_of(project).thresholds(view)
             shown, last = accepting.preview(view, _choice(fields), known), _last(view)
+            versions = {one.image_id: view.photo(one.image_id).sha256 for one in shown.examples}
         key = key_of(project.folder)
         return {
             "last": last,
@@ -93,7 +95,9 @@ class Quality:
                     "name": one.category,
                     "score": one.score,
                     "box": one.box_share,
-                    "thumb": f"{self._root}/thumbnail/{key}/{one.image_id}",
+                    "thumb": self._root
+                    + "/"
+                    + thumbnail_address(key, one.image_id, versions[one.image_id]),
                 }
                 for one in shown.examples
             ],

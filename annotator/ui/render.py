@@ -21,7 +21,7 @@ class ProjectCard:
     photos: int
     todo: int
     done: int
-    first_photo: int | None
+    cover: str | None  # the address of a thumbnail
     problem: str = ""  # why it cannot be opened
 
 
@@ -54,8 +54,8 @@ def _card(project: ProjectCard, current: str | None) -> str:
             f"<strong>{escape(project.name)}</strong><span>{escape(project.problem)}</span></div></div>"
         )
     cover = (
-        f'<img class="t2-cover" src="thumbnail/{project.key}/{project.first_photo}" alt="">'
-        if project.first_photo
+        f'<img class="t2-cover" src="{escape(project.cover)}" alt="">'
+        if project.cover
         else '<div class="t2-cover"></div>'
     )
     here = ' aria-current="true"' if project.key == current else ""

@@ -15,9 +15,9 @@ from pathlib import Path
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotator import pictures
 from annotator.assist import Assistant, build_segmenter
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 EXPORT_TYPES = {".json": "application/json", ".csv": "text/csv", ".zip": "application/zip"}
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=3600"}
+PASSING = {**HEADERS, "Cache-Control": "no-store"}  # exports, and errors: a photo can come back
 
 
 def build_app(workspace: Workspace, *, actor: str, hosts: tuple[str, ...] = HOST_NAMES) -> FastAPI:
@@ -47,6 +48,7 @@ def build_app(workspace: Workspace, *, actor: str, hosts: tuple[str, ...] = HOST
     allowed = ["*"] if "*" in hosts else list(hosts)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed)
     app.add_middleware(_OwnPagesOnly)
+    app.add_middleware(_NeverFramed)
     assistant = Assistant(build_segmenter, store=EmbeddingStore())
     sessions = _Sessions(assistant)
     operations = Operations(workspace, sessions.of, actor=actor)
@@ -81,8 +83,28 @@ class _OwnPagesOnly:
         if origin is None or origin.partition("://")[2] == headers.get("host"):
             await self._app(scope, receive, send)
         else:
-            refusal = PlainTextResponse("only our own pages may ask", 403, headers=HEADERS)
+            refusal = PlainTextResponse("only our own pages may ask", 403, headers=PASSING)
             await refusal(scope, receive, send)
+
+
+class _NeverFramed:
+    """Says with every answer that no page of another site may show it inside of itself.
+
+    There somebody could be led to click on what they do not see.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Frame-Options"] = "SAMEORIGIN"
+                headers["Content-Security-Policy"] = "frame-ancestors 'self'"
+            await send(message)
+
+        await self._app(scope, receive, send_marked)
 
 
 class _Sessions:
@@ -112,7 +134,7 @@ def _add_routes(app: FastAPI, workspace: Workspace) -> None:
                 photo = view.photo(image_id)
             path, media_type = make(project, photo)
         except AnnotatorError as error:
-            return PlainTextResponse(str(error), status_code=404, headers=HEADERS)
+            return PlainTextResponse(str(error), status_code=404, headers=PASSING)
         return FileResponse(path, media_type=media_type, headers=HEADERS)
 
     @app.get("/picture/{key}/{image_id}")
@@ -128,9 +150,9 @@ def _add_routes(app: FastAPI, workspace: Workspace) -> None:
         try:
             path = sample_path(workspace.get(key), number, name)
         except AnnotatorError as error:
-            return PlainTextResponse(str(error), status_code=404, headers=HEADERS)
+            return PlainTextResponse(str(error), status_code=404, headers=PASSING)
         if path is None:
-            return PlainTextResponse("no such sample", status_code=404, headers=HEADERS)
+            return PlainTextResponse("no such sample", status_code=404, headers=PASSING)
         return FileResponse(path, headers=HEADERS)
 
     @app.get("/export/{key}/{name}")
@@ -138,17 +160,16 @@ def _add_routes(app: FastAPI, workspace: Workspace) -> None:
         try:
             folder = workspace.get(key).folder / EXPORTS
         except AnnotatorError as error:
-            return PlainTextResponse(str(error), status_code=404, headers=HEADERS)
+            return PlainTextResponse(str(error), status_code=404, headers=PASSING)
         files = folder.iterdir() if folder.is_dir() else ()
         listed = {path.name: path for path in files if path.suffix in EXPORT_TYPES}
         if name not in listed:
-            return PlainTextResponse("no such export", status_code=404, headers=HEADERS)
-        headers = {**HEADERS, "Cache-Control": "no-store"}
+            return PlainTextResponse("no such export", status_code=404, headers=PASSING)
         return FileResponse(
             listed[name],
             media_type=EXPORT_TYPES[listed[name].suffix],
             filename=name,
-            headers=headers,
+            headers=PASSING,
         )
 
 

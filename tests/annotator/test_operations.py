@@ -156,6 +156,44 @@ def test_a_second_tab_is_told_and_shown_the_photo_as_it_is(
     assert again["upsert"][0]["status"] == "rejected"
 
 
+def test_who_acts_on_what_a_run_has_replaced_is_shown_the_new_proposals(
+    page: Page, project: Project
+) -> None:
+    page.send("open")
+    stale = page.revision
+    rerun(project)
+    for op, fields in (("set_status", {"status": "accepted"}), ("set_class", {"cls": 2})):
+        answer = page.send(op, id=1, base_rev=stale, **fields)
+        assert answer["error"]["code"] == "conflict"
+        assert [one["box"] for one in answer["full"]["instances"]] == [[20, 20, 60, 60]]
+    assert page.send("delete", id=1, base_rev=stale)["error"]["code"] == "conflict"
+
+
+def test_undo_says_what_it_passes_over(page: Page, project: Project) -> None:
+    page.send("open")
+    page.send("add_box", cls=2, box=[5, 60, 30, 80])
+    page.send("set_class", id=2, cls=1)
+    page.send("set_status", id=2, status="rejected")
+    page.send("set_status", id=2, status="proposed")
+    page.send("undo")
+    page.send("set_status", id=1, status="rejected")
+    page.send("set_status", id=1, status="proposed")
+    rerun(project)
+    full = page.send("open", photo=1)["full"]
+    assert (full["can_undo"], full["undo_label"]) == (True, "reject")
+    answer = page.send("undo")
+    assert "undid 'reject', passing over 2 steps" in answer["notice"]
+    assert "notice" not in page.send("undo")
+
+
+def rerun(project: Project) -> None:
+    """Another run replaces the proposals of the first photo."""
+    with project.write() as transaction:
+        run_id = runs.start(transaction, pipeline="classical", options={}, photos=[1])
+    found = [proposal((20, 20, 60, 60))]
+    runs.record_photo(project, run_id, 1, instances=found, seconds=0.1)
+
+
 def test_a_retry_of_the_same_operation_acts_once(page: Page, project: Project) -> None:
     page.send("open")
     base = page.revision
@@ -163,6 +201,7 @@ def test_a_retry_of_the_same_operation_acts_once(page: Page, project: Project) -
     again = page.send("add_box", op_id="same", cls=1, box=[1, 1, 20, 20], base_rev=base)
     assert first["select"] is not None
     assert len(again["full"]["instances"]) == 3
+    assert again["made"] == first["select"]
     project.check_journal()
 
 
@@ -213,10 +252,15 @@ def test_a_filter_without_photos_is_an_empty_answer(page: Page) -> None:
     assert full["counts"]["all"] == 4
 
 
-def test_the_filmstrip_comes_in_pages(page: Page) -> None:
+def test_the_filmstrip_comes_in_pages(page: Page, project: Project) -> None:
     answer = page.send("list", offset=1, limit=2, filter={"status": "all", "cls": None})
     assert (answer["total"], [one["id"] for one in answer["items"]]) == (4, [2, 3])
-    assert answer["items"][0]["thumb"].startswith("/thumbnail/")
+    with project.read() as view:
+        version = view.photo(2).sha256[:12]
+    assert answer["items"][0]["thumb"] == f"/thumbnail/{page._key}/2?v={version}"
+    shown = page.send("open", photo=2)["full"]["image"]
+    assert shown["thumb"] == answer["items"][0]["thumb"]
+    assert shown["url"].endswith(f"?v={version}")
 
 
 def test_the_position_is_kept_on_the_server(page: Page, operations: Operations) -> None:

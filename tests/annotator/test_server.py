@@ -137,6 +137,7 @@ def test_a_photo_that_is_gone_is_a_404_with_the_reason(
         answer = client.get("/" + route.format(key_of(special.folder)))
         assert answer.status_code == 404
         assert "cannot read photo" in answer.text
+        assert answer.headers["cache-control"] == "no-store"  # the file may come back
 
 
 @pytest.mark.parametrize("route", ["picture", "thumbnail"])
@@ -157,6 +158,7 @@ def test_an_unknown_project_is_a_404_in_words(client: TestClient, route: str) ->
     assert answer.status_code == 404
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "not on the list" in answer.text
+    assert answer.headers["cache-control"] == "no-store"
 
 
 # -- what must stay inside -----------------------------------------------------------------------
@@ -226,6 +228,16 @@ def test_gradio_hands_out_neither_the_database_nor_the_photos(
 def test_another_host_name_is_refused(client: TestClient, special: Project, host: str) -> None:
     for path in ("/", "/config", f"/picture/{key_of(special.folder)}/1"):
         assert client.get(path, headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("address", ["/", "/config", "/picture/x/1", "/nothing/here"])
+def test_no_other_site_may_show_our_pages_inside_of_its_own(
+    client: TestClient, address: str
+) -> None:
+    for headers in ({}, {"origin": "http://elsewhere.example"}, {"host": "elsewhere.example"}):
+        answer = client.get(address, headers=headers)
+        assert answer.headers["content-security-policy"] == "frame-ancestors 'self'"
+        assert answer.headers["x-frame-options"] == "SAMEORIGIN"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:7860", "LOCALHOST", "[::1]:7860"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from annotator import sample
 from annotator.store import DATABASE, Project
 from annotator.workspace import Workspace, key_of
 from engine.errors import StoreError
+from exports.whole_files import write_whole
 
 
 def test_the_last_used_project_comes_first_and_once(tmp_path: Path) -> None:
@@ -88,3 +91,23 @@ def test_a_sample_that_was_interrupted_before_its_photos_is_finished(
     with made.read() as view:
         assert [one.category for one in view.instances(1)] == ["horse"]
     made.close()
+
+
+def test_programs_that_put_projects_on_the_list_at_once_lose_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(path: Path, text: str) -> None:
+        time.sleep(0.05)
+        write_whole(path, text)
+
+    monkeypatch.setattr("annotator.workspace.write_whole", slowly)
+    names = [f"project {number}" for number in range(6)]
+    for name in names:
+        Project.create(tmp_path / name).close()
+
+    def remember(name: str) -> None:
+        Workspace(tmp_path / "state").remember(tmp_path / name)  # a list of its own, as elsewhere
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(remember, names))
+    assert sorted(folder.name for folder in Workspace(tmp_path / "state").folders()) == names

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine import photos
 from engine.errors import PhotoError
-from engine.photos import find_photos, load
+from engine.photos import find_photos, load, photo_files
 from tests.builders import encoded, saved
 
 ODD_FILES = Path(__file__).parents[3] / "shared" / "data" / "odd_files"
@@ -129,3 +130,17 @@ def test_every_odd_file_opens_as_its_manifest_says_or_is_refused() -> None:
             int(row["frames"]),
         )
         assert load(ODD_FILES / "images" / name).shape == (facts.height, facts.width, 3)
+
+
+def test_only_a_large_folder_is_given_up_for_the_time_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path, encoded(np.zeros((4, 4, 3), np.uint8), "PNG"), "a.png")
+    # A disk that stands still for a while has answered in the end.
+    assert photo_files(tmp_path, seconds=-1.0)[0] == ["a.png"]
+    monkeypatch.setattr(photos, "MANY_ENTRIES", 20)
+    for number in range(30):
+        (tmp_path / f"{number}.txt").touch()
+    with pytest.raises(PhotoError, match="too much to look through quickly"):
+        photo_files(tmp_path, seconds=-1.0)
+    assert photo_files(tmp_path)[0] == ["a.png"]
