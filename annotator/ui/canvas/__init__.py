@@ -19,6 +19,7 @@ SCRIPTS = (
     "core.js",
     "document.js",
     "outbox.js",
+    "unsaved.js",
     "session.js",
     "cycle.js",
     "evidence.js",

@@ -129,7 +129,7 @@ function mountReview(element, { trigger, props, server, watch }) {
       trigger("edited", {});
     },
     photoChanged,
-  });
+  }, createUnsaved(() => sessionStorage));
   state.pendingEdits = () =>
     session.outbox.edits().filter((op) => state.doc && op.photo === state.doc.photo);
 
@@ -178,22 +178,25 @@ function mountReview(element, { trigger, props, server, watch }) {
       strip.reset(0);
       return render();
     }
-    if (value.project !== state.project) {
+    const isNew = value.project !== state.project;
+    if (isNew) {
       Object.assign(state, { project: value.project, server: null, doc: null, chosenClass: null });
       strip.reset(0);
     }
     state.filter = { ...NO_FILTER, ...value.filter };
-    reopen(value.photo);
+    if (!isNew || !session.resume(photoOpened)) reopen(value.photo);
+  }
+
+  function photoOpened() {
+    const { index, total } = state.nav();
+    strip.show(state.doc.photo, index, total);
+    strip.invalidate();
   }
 
   /** Open a photo, or look again at the one shown; the strip follows. */
   function reopen(photo, renew = true) {
     const here = state.hasPhoto() ? state.doc.photo : null;
-    session.open(photo === null || photo === undefined ? here : photo, () => {
-      const { index, total } = state.nav();
-      strip.show(state.doc.photo, index, total);
-      strip.invalidate();
-    }, renew);
+    session.open(photo === null || photo === undefined ? here : photo, photoOpened, renew);
     above.refresh();
   }
 

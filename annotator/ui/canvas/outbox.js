@@ -7,8 +7,9 @@ const SLOW_OPS = new Set(["click", "add_box", "brush", "set_box", "undo", "redo"
 
 /**
  * send(op) -> Promise of an answer; `undefined`, a rejection and a timeout all mean "no answer".
- * on: {prepare(op), answered(op, answer), refused(op), changed()}, where `prepare` fills base_rev
- * just before sending and `refused` hands back an edit that fails although the server is there.
+ * on: {prepare(op), answered(op, answer), refused(op), changed(), keep(edits)}, where `prepare` fills
+ * base_rev just before sending, `refused` hands back an edit that fails although the server is there,
+ * and `keep` gets what is not saved yet, whenever that changes.
  * probe() -> Promise<boolean> asks something harmless to tell a broken edit from a lost server.
  */
 function createOutbox({ send, probe, on, wait = (ms) => new Promise((done) => setTimeout(done, ms)),
@@ -35,6 +36,7 @@ function createOutbox({ send, probe, on, wait = (ms) => new Promise((done) => se
   async function deliver(op) {
     box.inFlight = op;
     on.prepare(op);
+    on.keep(box.edits()); // the revision too: after a reload it is sent as it was
     on.changed();
     const answer = await answerTo(op);
     box.inFlight = null;
@@ -61,7 +63,10 @@ function createOutbox({ send, probe, on, wait = (ms) => new Promise((done) => se
   async function run() {
     if (running) return;
     running = true;
-    while (box.pending.length) await deliver(box.pending[0]);
+    while (box.pending.length) {
+      await deliver(box.pending[0]);
+      on.keep(box.edits());
+    }
     running = false;
     on.changed();
     for (const done of idlers.splice(0)) done();
@@ -69,6 +74,7 @@ function createOutbox({ send, probe, on, wait = (ms) => new Promise((done) => se
 
   box.push = (op) => {
     box.pending.push(op);
+    if (running) on.keep(box.edits());
     run();
   };
   box.retryNow = () => wake && wake();

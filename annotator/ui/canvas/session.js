@@ -7,9 +7,9 @@ const EDITED_HINT_MS = 300; // side panels refresh once after a burst of edits, 
 
 /**
  * ask(op) -> Promise<answer|undefined>. view: {photoChanged(full), changed(), tell(text, kind,
- * action), editing(), acknowledged()}, called after `state` is up to date.
+ * action), editing(), acknowledged()}, called after `state` is up to date. unsaved: see unsaved.js.
  */
-function createSession(state, ask, view) {
+function createSession(state, ask, view, unsaved) {
   let hintTimer = 0;
   let lastFull = null; // what the probe found: the truth to fall back to
   const tab = newId();
@@ -25,11 +25,14 @@ function createSession(state, ask, view) {
       prepare(op) {
         if (op.op === "step") op.photo = state.server.photo; // on from where the last step led
         // A retry keeps the revision it was first sent with: the server knows it by op_id.
-        if (op.base_rev === undefined) op.base_rev = state.server ? state.server.rev : 0;
+        // Of a photo that is not at hand nobody knows any: the server refuses 0 and shows it.
+        const isHere = state.server && state.server.photo === op.photo;
+        if (op.base_rev === undefined) op.base_rev = isHere ? state.server.rev : 0;
       },
       answered,
       refused,
       changed: () => view.changed(),
+      keep: (edits) => unsaved.keep(state.project, edits),
     },
   });
 
@@ -52,13 +55,14 @@ function createSession(state, ask, view) {
     view.changed();
   }
 
-  function adopt(full, op) {
+  /** `isOurs`: the photo has another revision because of `op`, and no other change is known. */
+  function adopt(full, op, isOurs = false) {
     const moved = !state.server || state.server.photo !== full.photo;
     const wasEmpty = moved || !state.server.instances.length;
     // Only a question about the list says where in the filtered list the photo stands.
     const keepsPlace = !moved && !op.filter;
     // What was decided on the photo as it was shown is refused where that is no longer so.
-    const isOther = !moved && op.read && state.server.rev !== full.rev;
+    const isOther = !moved && !isOurs && state.server.rev !== full.rev;
     for (const edit of isOther ? outbox.edits() : []) {
       if (edit.base_rev === undefined) edit.base_rev = state.server.rev;
     }
@@ -88,8 +92,10 @@ function createSession(state, ask, view) {
     arrived();
     if (answer.error) return failed(op, answer);
     if (answer.full) {
-      adopt(answer.full, op);
-    } else if (op.photo === state.server.photo) {
+      if (answer.made) named(op, answer.made); // done before; the answer was lost
+      // A class is the project's: where the photo changed with it, somebody else changed that.
+      adopt(answer.full, op, !op.read && op.op !== "add_class");
+    } else if (state.server && op.photo === state.server.photo) {
       adoptPatch(op, answer);
     }
     if (answer.notice) view.tell(sentence(answer.notice), "info");
@@ -105,8 +111,7 @@ function createSession(state, ask, view) {
 
   function adoptPatch(op, patch) {
     const made = patch.select === undefined ? null : patch.select;
-    // Later edits of something that had no id yet now get it.
-    for (const other of outbox.pending) if (other.id === op.op_id && made !== null) other.id = made;
+    if (made !== null) named(op, made);
     for (const one of patch.upsert || []) if (one.status === "rejected") state.recent.add(one.id);
     const wasDraft = state.selected === op.op_id;
     state.server = applyPatch(state.server, patch);
@@ -117,11 +122,19 @@ function createSession(state, ask, view) {
     view.changed();
   }
 
+  /** Later edits of something that had no id yet now get it. */
+  function named(op, made) {
+    for (const other of outbox.pending) {
+      if (other.id === op.op_id) other.id = made;
+      if (other.target === op.op_id) other.target = made;
+    }
+  }
+
   function failed(op, { error, full }) {
     let dropped = 0;
     if (error.code === "conflict") dropped = outbox.forget(op.photo);
     arrived();
-    dropped += forgetDraft(op);
+    dropped += forgetDraft(op) + forgetUndoOf(op);
     const more = dropped ? " " + plural(dropped, "later change was", "later changes were") +
       " not applied." : "";
     // The end of the list is no mishap.
@@ -140,7 +153,7 @@ function createSession(state, ask, view) {
     arrived();
     state.unreachable = op.read && !state.server;
     state.lastError = { code: "no_answer", message: "no answer to " + op.op };
-    const dropped = forgetDraft(op);
+    const dropped = forgetDraft(op) + forgetUndoOf(op);
     if (lastFull && !op.read) adopt(lastFull, op);
     else refresh();
     const what = op.read ? "The photo could not be opened." : "This change could not be saved.";
@@ -160,6 +173,26 @@ function createSession(state, ask, view) {
     const orphans = outbox.pending.filter((other) => other.id === op.op_id);
     outbox.pending = outbox.pending.filter((other) => !orphans.includes(other));
     return orphans.length;
+  }
+
+  /**
+   * Undo and redo that were meant for an edit which was not made: they would take back another one.
+   * Those for edits that still wait behind it stay. Returns how many.
+   */
+  function forgetUndoOf(op) {
+    if (op.read) return 0;
+    let [made, undone] = [0, 0];
+    const isLost = (other) => {
+      if (other.read || other.photo !== op.photo || other.op === "add_class") return false;
+      if (other.op === "undo") return made > 0 ? (made -= 1, undone += 1, false) : true;
+      if (other.op === "redo") return undone > 0 ? (undone -= 1, made += 1, false) : true;
+      made += 1;
+      undone = 0;
+      return false;
+    };
+    const lost = outbox.pending.filter(isLost);
+    outbox.pending = outbox.pending.filter((other) => !lost.includes(other));
+    return lost.length;
   }
 
   // The new class is the current one, and that of the instance that was selected when it was typed.
@@ -201,10 +234,22 @@ function createSession(state, ask, view) {
     refresh();
   }
 
+  /** Send what the page could not save before it was loaded again; whether there was anything. */
+  function resume(after) {
+    const edits = unsaved.kept(state.project);
+    if (!edits.length) return false;
+    open(edits[0].photo, after); // so that it is seen what becomes of them
+    for (const edit of edits) outbox.push(edit);
+    view.tell("Sending " + plural(edits.length, "change", "changes") + " that " +
+      (edits.length === 1 ? "was" : "were") + " not saved before the page was loaded again.");
+    return true;
+  }
+
   return {
     outbox,
     open,
     edit,
+    resume,
     step(dir, flagged = false) {
       state.navigating = true;
       read({ op: "step", dir, flagged, filter: state.filter, moves: true });

@@ -22,6 +22,7 @@ function outboxWith(answers, { probes = [], timeoutSeconds } = {}) {
       prepare: (op) => { if (op.base_rev === undefined) op.base_rev = revision; },
       answered: (op, answer) => { revision = answer.rev; seen.answered.push(op.op_id); },
       refused: (op) => seen.refused.push(op.op_id),
+      keep: (edits) => { seen.kept = edits.map((op) => op.op_id); },
       changed: () => seen.states.push([outbox.edits().length, outbox.offline]),
     },
   });
@@ -34,9 +35,11 @@ test("edits go one at a time, in order, each on the revision of the one before",
   const { outbox, seen } = outboxWith([{ rev: 5 }, { rev: 6 }, { rev: 7 }]);
   for (const id of ["a", "b", "c"]) outbox.push(edit(id));
   assert.equal(seen.sent.length, 1, "the second waits for the first");
+  assert.deepEqual(seen.kept, ["a", "b", "c"]);
   await outbox.idle();
   assert.deepEqual(seen.sent.map((op) => [op.op_id, op.base_rev]), [["a", 0], ["b", 5], ["c", 6]]);
   assert.equal(outbox.edits().length, 0);
+  assert.deepEqual(seen.kept, []);
 });
 
 test("without a server an edit waits and is sent again under the same id and revision", async () => {

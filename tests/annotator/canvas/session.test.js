@@ -6,11 +6,22 @@ const path = require("node:path");
 const { SOURCES } = require("./sources.js");
 
 // The page joins the files into one function body; so does this.
-const joined = ["core.js", "document.js", "outbox.js", "session.js"]
+const joined = ["core.js", "document.js", "outbox.js", "unsaved.js", "session.js"]
   .map((name) => readFileSync(path.join(SOURCES, name), "utf8").split("if (typeof module")[0])
   .join("\n");
-const { createSession, visibleInstances } = new Function(
-  joined + "\nreturn { createSession, visibleInstances };")();
+const { createSession, createUnsaved, visibleInstances } = new Function(
+  joined + "\nreturn { createSession, createUnsaved, visibleInstances };")();
+
+/** What a tab of the browser keeps. */
+function newStorage() {
+  const items = new Map();
+  return {
+    items,
+    getItem: (key) => items.get(key) ?? null,
+    setItem: (key, value) => items.set(key, value),
+    removeItem: (key) => items.delete(key),
+  };
+}
 
 const instance = (id, fields = {}) => ({
   id, cls: 1, status: "proposed", score: 0.5, source: "x", box: [0, 0, 10, 10], rle: null,
@@ -24,7 +35,7 @@ const full = (fields = {}) => ({
 });
 
 /** A session whose server is `reply(op)`; resolves once the photo is open. */
-async function openSession(reply) {
+async function openSession(reply, storage = newStorage()) {
   const state = {
     project: "p", filter: { status: "all", cls: null }, server: null, doc: null, selected: null,
     hovered: null, recent: new Set(), navigating: false, chosenClass: null,
@@ -40,8 +51,8 @@ async function openSession(reply) {
   const session = createSession(state, ask, {
     photoChanged() {}, changed() {}, acknowledged() {}, editing() {},
     tell: (text, kind, action) => told.push({ text, kind, action }),
-  });
-  session.open(null);
+  }, createUnsaved(() => storage));
+  if (!session.resume()) session.open(null);
   await session.outbox.idle();
   return { state, session, told, sent };
 }
@@ -254,4 +265,90 @@ test("a later look at the photo selects nothing, unless there was nothing on it 
   session.open(1);
   await session.outbox.idle();
   assert.equal(state.selected, 7);
+});
+
+test("a class typed while the mask of a new box is found becomes the class of that box", async () => {
+  const owl = { id: 9, name: "owl", rgb: [1, 2, 3] };
+  const drawn = (fields) => instance(50, { status: "drawn", ...fields });
+  const { state, session, sent } = await openSession((op) => {
+    if (op.op === "add_box") return { rev: 4, upsert: [drawn()], select: 50 };
+    if (op.op === "set_class") return { rev: 5, upsert: [drawn({ cls: op.cls })] };
+    const { classes, instances } = full();
+    return { full: full({ rev: 4, classes: [...classes, owl], instances: [...instances, drawn()] }) };
+  });
+  session.edit({ op: "add_box", cls: 1, box: [0, 0, 9, 9] });
+  session.edit({ op: "add_class", name: "owl", filter: state.filter, target: state.selected });
+  await session.outbox.idle();
+  assert.deepEqual([sent.at(-1).op, sent.at(-1).id, sent.at(-1).cls], ["set_class", 50, 9]);
+});
+
+test("undo that was meant for a refused edit takes back no older one, and that is said", async () => {
+  const { session, told, sent } = await openSession((op) => (op.op === "brush"
+    ? { error: { code: "review", message: "Nothing is left." } } : { rev: op.base_rev + 1 }));
+  session.edit({ op: "brush", id: 1, mode: "erase", radius: 9, pts: [[1, 1]] });
+  session.edit({ op: "undo" });
+  session.edit({ op: "redo" });
+  await session.outbox.idle();
+  assert.deepEqual(sent.slice(1).map((op) => op.op), ["brush"]);
+  assert.equal(told[0].text, "Nothing is left. 2 later changes were not applied.");
+});
+
+test("undo of an edit behind a refused one stays", async () => {
+  const { session, sent } = await openSession((op) => (op.op === "brush"
+    ? { error: { code: "review", message: "Nothing is left." } } : { rev: op.base_rev + 1 }));
+  session.edit({ op: "brush", id: 1, mode: "erase", radius: 9, pts: [[1, 1]] });
+  session.edit({ op: "set_status", id: 1, status: "accepted" });
+  session.edit({ op: "undo" });
+  session.edit({ op: "undo" });
+  await session.outbox.idle();
+  assert.deepEqual(sent.slice(1).map((op) => op.op), ["brush", "set_status", "undo"]);
+});
+
+test("a new class that comes with a changed photo lets no edit through that did not see it", async () => {
+  const { session, sent } = await openSession((op) =>
+    (op.op === "add_class" ? { full: full({ rev: 8 }) } : { rev: 9 }));
+  session.edit({ op: "add_class", name: "owl", filter: {}, target: null });
+  session.edit({ op: "set_status", id: 1, status: "accepted" });
+  await session.outbox.idle();
+  assert.equal(sent.at(-1).base_rev, 3);
+});
+
+test("what was not saved is sent again by the next page, in order and under the same ids", async () => {
+  const storage = newStorage();
+  let gone = true;
+  const reply = (op) => {
+    if (gone) return new Promise(() => {}); // the page is loaded again before anything comes back
+    return op.op === "open" ? { full: full() } : { rev: op.base_rev + 1 };
+  };
+  const first = await openSession(reply, storage);
+  first.session.edit({ op: "set_status", id: 1, status: "accepted" });
+  first.session.edit({ op: "delete", id: 2 });
+  gone = false;
+  reply.opens = true;
+  const second = await openSession(reply, storage);
+  const edits = (sent) => sent.filter((op) => op.op !== "open");
+  assert.deepEqual(second.sent.map((op) => [op.op, op.photo]),
+    [["open", 1], ["set_status", 1], ["delete", 1]]);
+  assert.equal(edits(second.sent)[0].op_id, edits(first.sent)[0].op_id);
+  assert.deepEqual(edits(second.sent).map((op) => op.base_rev), [3, 4]);
+  assert.match(second.told[0].text, /2 changes that were not saved/);
+  assert.equal(storage.items.size, 0, "what is acknowledged is kept no longer");
+});
+
+test("an edit of what the lost answer would have named gets its id all the same", async () => {
+  const storage = newStorage();
+  let gone = true;
+  const reply = (op) => {
+    if (gone) return new Promise(() => {});
+    if (op.op === "open") return { full: full({ rev: 4, instances: [instance(50)] }) };
+    if (op.op === "add_box") return { full: full({ rev: 4, instances: [instance(50)] }), made: 50 };
+    return { rev: 5 };
+  };
+  const first = await openSession(reply, storage);
+  first.session.edit({ op: "add_box", cls: 1, box: [0, 0, 9, 9] });
+  first.session.edit({ op: "set_class", id: first.state.selected, cls: 1 });
+  gone = false;
+  reply.opens = true;
+  const second = await openSession(reply, storage);
+  assert.deepEqual([second.sent.at(-1).op, second.sent.at(-1).id], ["set_class", 50]);
 });
