@@ -8,12 +8,20 @@ import sys
 import time
 from typing import Any
 
-from annotator import estimates, models, pretrained, promotion, promotion_commands, training
+from annotator import (
+    adding_models,
+    estimates,
+    models,
+    pretrained,
+    promotion,
+    promotion_commands,
+    training,
+)
 from annotator.answers import answer, opened, progress_bar
 from annotator.estimates import Estimate
 from annotator.store import Project
 from annotator.training import Training, Trainings
-from annotator.training_kinds import DETECTOR
+from annotator.training_kinds import DETECTOR, LOCALIZER
 from annotator.training_options import AnyOptions, DetectorTrainingOptions, TrainingOptions
 from engine import checkpoints
 from engine.detectors.saved import DetectorCard
@@ -205,6 +213,8 @@ def run_models(arguments: argparse.Namespace) -> bool:
     """`annotator models`."""
     if arguments.action == "get":
         return _get_model(arguments)
+    if arguments.action == "add":
+        return adding_models.run(arguments)
     if arguments.action != "list":
         return promotion_commands.run(arguments)
     rows = [
@@ -249,9 +259,8 @@ def _model_line(model: models.Model, *, is_in_use: bool) -> str:
         if isinstance(value, float)
     ]
     card = model.card
-    is_detector = isinstance(card, DetectorCard)
     facts = [
-        f"detector {card.arch}" if is_detector else card.arch,
+        card.arch if model.what == LOCALIZER else f"{model.what} {card.arch}",
         f"{len(card.classes)} classes ({_some(card.classes)})",
         *([] if isinstance(card, DetectorCard) else [f"{card.image_size} px"]),
         f"{model.bytes / 1e6:.1f} MB",

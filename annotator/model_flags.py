@@ -13,6 +13,7 @@ from engine.options import add_arguments, flag_of
 ACTIONS = {
     "list": "the checkpoints that there are, and the models trained in a project",
     "get": "download a checkpoint",
+    "add": "bring weights that were trained elsewhere into a project",
     "judge": "measure a detector on the photos held back, against the one in use",
     "promote": "use this detector from now on",
     "back": "use the detector again that was in use before",
@@ -80,7 +81,9 @@ def add_models_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "action", nargs="?", choices=tuple(ACTIONS), default="list", help="default: list"
     )
-    command.add_argument("name", nargs="?", help="which checkpoint, or which model of the project")
+    command.add_argument(
+        "name", nargs="?", help="which checkpoint, which model of the project, or which file to add"
+    )
     command.add_argument(
         "--project", type=Path, metavar="DIR", help="the project whose models are meant"
     )
@@ -105,4 +108,19 @@ def add_models_arguments(command: argparse.ArgumentParser) -> None:
         "--share", type=float, metavar="X", help="with judging: share of the photos held back"
     )
     command.add_argument("--device", default="auto", help="with judge: auto, cpu, cuda …")
+    command.add_argument(
+        "--arch",
+        help="with add: gtformer, sat or tscam for their published checkpoints, else the name of a "
+        "classifier in timm; not needed for files of this program",
+    )
+    command.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE.txt",
+        help="with add: the names of its classes, one a line in the order of its outputs "
+        "(default: ImageNet's 1000)",
+    )
+    command.add_argument(
+        "--name", dest="model_name", help="with add: what to call it (default: as the file)"
+    )
     command.add_argument("--quiet", action="store_true", help="no progress bar")

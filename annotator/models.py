@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from annotator.store import Project
-from annotator.training_kinds import DETECTOR, LOCALIZER
+from annotator.training_kinds import CLASSIFIER, DETECTOR, LOCALIZER
 from engine.cards import Card, read_any_card
+from engine.classifier_card import ClassifierCard
 from engine.detectors.saved import DetectorCard
 from engine.errors import AnnotatorError, OptionError, StoreError
+from engine.localizers.saved import LocalizerCard
 
 MODELS = "models"  # folder of the project
 ENDING = ".safetensors"
@@ -41,9 +43,8 @@ class Model:
     @property
     def what(self) -> str:
         """Which of `annotator.training_kinds` it is; empty where it cannot be read."""
-        if self.card is None:
-            return ""
-        return DETECTOR if isinstance(self.card, DetectorCard) else LOCALIZER
+        kinds = {DetectorCard: DETECTOR, LocalizerCard: LOCALIZER, ClassifierCard: CLASSIFIER}
+        return "" if self.card is None else kinds[type(self.card)]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""

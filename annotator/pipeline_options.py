@@ -11,12 +11,12 @@ from typing import Any
 
 from annotator import models, promotion
 from annotator.store import Project
-from annotator.training_kinds import DETECTOR, LOCALIZER
+from annotator.training_kinds import CLASSIFIER, DETECTOR, LOCALIZER
 from engine import pipelines
 from engine.errors import OptionError
 from engine.lookers import SALIENCY
 
-KINDS_OF_MODELS = {"localizer": LOCALIZER, "detector": DETECTOR, "classifier": ""}
+KINDS_OF_MODELS = {"localizer": LOCALIZER, "detector": DETECTOR, "classifier": CLASSIFIER}
 """Options that name a model, and which kind it has to be."""
 MODEL_OF = {"pro2sam": "localizer", "detector": "detector"}
 """Pipeline -> the option that names the model which it is about."""
@@ -68,8 +68,7 @@ def located(project: Project, options: Mapping[str, Any]) -> dict[str, Any]:
         if value and value != SALIENCY and Path(value).suffix != models.ENDING:
             path = models.path_of(project, value)
             found[name] = str(path)
-            if kind:
-                _check_kind(project, value, kind)
+            _check_kind(project, value, kind)
     return found
 
 
@@ -77,7 +76,8 @@ def _check_kind(project: Project, name: str, kind: str) -> None:
     """A model that cannot be read passes: the worker tells what is wrong with it."""
     model = next(one for one in models.all_models(project) if one.name == name)
     if model.what not in ("", kind):
-        there = ", ".join(_trained(project, kind)) or f"none yet; train one: annotator train {kind}"
+        way = "models add FILE --arch NAME" if kind == CLASSIFIER else f"train {kind}"
+        there = ", ".join(_trained(project, kind)) or f"none yet; get one: annotator {way}"
         raise OptionError(f"{name!r} is a {model.what}, not a {kind}; there are: {there}")
 
 
@@ -92,6 +92,11 @@ def detector_names(project: Project) -> list[str]:
         in_use = promotion.current(view)
     trained = _trained(project, DETECTOR)
     return sorted(trained, key=lambda name: name != in_use)
+
+
+def classifier_names(project: Project) -> list[str]:
+    """What the option ``classifier`` can be, newest first."""
+    return _trained(project, CLASSIFIER)
 
 
 def _trained(project: Project, kind: str) -> list[str]:

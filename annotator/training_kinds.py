@@ -12,6 +12,7 @@ from exports.coco import read_json
 from exports.tags import read_tags
 
 LOCALIZER, DETECTOR = "localizer", "detector"
+CLASSIFIER = "classifier"  # never trained here; brought in
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine import weight_files
+from engine import classifier_card, weight_files
+from engine.classifier_card import ClassifierCard
 from engine.detectors import saved as detectors
 from engine.detectors.saved import DetectorCard
 from engine.errors import WeightsError
 from engine.localizers import saved as localizers
 from engine.localizers.saved import LocalizerCard
 
-Card = LocalizerCard | DetectorCard
+Card = LocalizerCard | DetectorCard | ClassifierCard
 
 
 def read_any_card(path: Path) -> Card:
-    """The card of a localizer or a detector.
+    """The card of a localizer, a detector or a classifier.
 
-    WeightsError where the file is missing, broken, or holds neither.
+    WeightsError where the file is missing, broken, or holds none of them.
     """
     path = Path(path)
     kind, values = weight_files.read_any_card(path)
@@ -25,6 +26,6 @@ def read_any_card(path: Path) -> Card:
         return detectors.card_of(path, values)
     if kind == localizers.KIND:
         return localizers.card_of(path, values)
-    raise WeightsError(
-        f"{path} holds a {kind}, neither a localizer nor a detector; name another file."
-    )
+    if kind == classifier_card.KIND:
+        return classifier_card.card_of(path, values)
+    raise WeightsError(f"{path} holds a {kind}, which this version does not know; name another.")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +22,12 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, ImageNetInfo
 from torch import nn
 
 from engine import weight_files
+from engine.classifier_card import KIND, ClassifierOptions, card_of
 from engine.errors import OptionError, WeightsError
 from engine.options import as_dict, from_dict
 from engine.types import Image
 
 logger = logging.getLogger(__name__)
-
-KIND = "classifier"
-
-
-@dataclass(frozen=True)
-class ClassifierOptions:
-    """Which network it is and how it looks at a photo."""
-
-    arch: str = field(
-        default="tf_efficientnet_b7", metadata={"help": "name of a classifier of timm"}
-    )
-    resize: int = field(
-        default=685, metadata={"help": "side in pixels of the square the photo is squeezed to"}
-    )
-    crop: int = field(
-        default=600, metadata={"help": "side in pixels of the part at its centre that is seen"}
-    )
-    pretrained: bool = field(
-        default=False, metadata={"help": "start from ImageNet weights, which are downloaded once"}
-    )
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.crop <= self.resize:
-            raise OptionError(
-                f"crop must lie from 1 to resize, got crop {self.crop} and resize {self.resize}"
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +83,22 @@ def imagenet_classes() -> tuple[str, ...]:
     )
 
 
-def save_classifier(path: Path, classifier: Classifier) -> None:
-    """Write the file, whole or not at all; WeightsError where it cannot be written."""
+def save_classifier(
+    path: Path, classifier: Classifier, *, training: Mapping[str, Any] | None = None
+) -> None:
+    """Write the file, whole or not at all; WeightsError where it cannot be written.
+
+    ``training`` says in plain JSON where it came from.
+    """
     weight_files.write(
         path,
         {name: value.detach().cpu() for name, value in classifier.network.state_dict().items()},
         kind=KIND,
-        card={"classes": list(classifier.classes), "options": as_dict(classifier.options)},
+        card={
+            "classes": list(classifier.classes),
+            "options": as_dict(classifier.options),
+            "training": dict(training or {}),
+        },
     )
 
 
@@ -124,18 +108,16 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
     WeightsError where the file is missing, broken, no classifier, or of an unknown network.
     """
     path = Path(path)
-    card = weight_files.read_card(path, kind=KIND)
+    card = card_of(path, weight_files.read_card(path, kind=KIND))
+    options = dataclasses.replace(from_dict(ClassifierOptions, card.options), pretrained=False)
     try:
-        options = from_dict(ClassifierOptions, card["options"])
-        classes = tuple(card["classes"])
-        options = dataclasses.replace(options, pretrained=False)
-        network = _network(options, len(classes))
-    except (KeyError, TypeError, OptionError) as error:
+        network = _network(options, len(card.classes))
+    except OptionError as error:
         raise WeightsError(
             f"{path} asks for a classifier that this version does not know: {error}"
         ) from error
     weight_files.load_into(network, path)
-    return Classifier(network.eval().to(device), classes, options)
+    return Classifier(network.eval().to(device), card.classes, options)
 
 
 def _network(options: ClassifierOptions, classes: int) -> nn.Module:

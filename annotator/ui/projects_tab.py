@@ -310,6 +310,7 @@ def _names(project: Project) -> dict[str, list[str]]:
     return {
         "localizer": pipeline_options.localizer_names(project),
         "detector": pipeline_options.detector_names(project),
+        "classifier": pipeline_options.classifier_names(project),
         "segmenter": [pro2sam.AUTO, *segmenters.available()],
     }
 

@@ -32,16 +32,24 @@ def from_reference(state_dict: Mapping[str, Any], *, arch: str, **options: Any) 
     unless given). WeightsError names missing and unexpected keys; OptionError for an unknown
     architecture or option.
     """
+    network, _ = with_options(state_dict, arch=arch, **options)
+    return network
+
+
+def with_options(
+    state_dict: Mapping[str, Any], *, arch: str, **options: Any
+) -> tuple[nn.Module, Any]:
+    """The same, and the options of that architecture which the network was built with."""
     kind = kind_of(arch)
     if arch == "cam":
         raise WeightsError("There are no published CAM checkpoints that fit; train one.")
     tensors = {_our_name(name): value for name, value in _unwrapped(state_dict).items()}
     found = _read_off(tensors, arch)
     chosen = from_dict(kind.options, {**found, **options})
-    classes = len(tensors["head.weight"])
-    network = kind.build(dataclasses.replace(chosen, pretrained=False), classes)
+    chosen = dataclasses.replace(chosen, pretrained=False)
+    network = kind.build(chosen, len(tensors["head.weight"]))
     fill(network, tensors, source=f"The {arch} checkpoint", called=_their_name)
-    return network.eval()
+    return network.eval(), chosen
 
 
 def _unwrapped(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:

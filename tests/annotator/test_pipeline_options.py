@@ -105,7 +105,7 @@ def test_a_model_of_another_kind_or_name_is_told_before_the_run(
 def test_without_a_detector_the_message_says_how_to_get_one(project: Project) -> None:
     add(project, "cam", what="localizer", age=0)
     assert pipeline_options.with_defaults(project, "detector", {}) == {"detector": ""}
-    with pytest.raises(OptionError, match="none yet; train one: annotator train detector"):
+    with pytest.raises(OptionError, match="none yet; get one: annotator train detector"):
         pipeline_options.with_defaults(project, "detector", {"detector": "cam"})
 
 

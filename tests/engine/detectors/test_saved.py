@@ -88,10 +88,10 @@ def test_a_card_that_makes_no_sense_is_told(
 
 
 def test_files_of_other_kinds_are_told_apart(tmp_path: Path) -> None:
-    path = header(tmp_path / "one.safetensors", kind="classifier")
-    with pytest.raises(WeightsError, match="holds a classifier, not a detector"):
+    path = header(tmp_path / "one.safetensors", kind="tokenizer")
+    with pytest.raises(WeightsError, match="holds a tokenizer, not a detector"):
         read_card(path)
-    with pytest.raises(WeightsError, match="neither a localizer nor a detector"):
+    with pytest.raises(WeightsError, match="holds a tokenizer, which this version does not know"):
         read_any_card(path)
     with pytest.raises(WeightsError, match="There is no file"):
         read_any_card(tmp_path / "nowhere.safetensors")
