@@ -112,9 +112,7 @@ def union_box(mask: Mask, min_area: int = 10) -> Box:
     none remains the box is the whole frame.
     """
     height, width = mask.shape
-    square = np.ones((3, 3), dtype=np.uint8)
-    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, square)
-    _, _, parts, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    _, parts = _closed_parts(mask)
     kept = parts[1:][parts[1:, cv2.CC_STAT_AREA] >= min_area]  # 0 is the background
     if len(kept) == 0:
         return (0.0, 0.0, float(width), float(height))
@@ -122,6 +120,28 @@ def union_box(mask: Mask, min_area: int = 10) -> Box:
     end = corner + kept[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
     (x0, y0), (x1, y1) = corner.min(axis=0), end.max(axis=0)
     return (float(x0), float(y0), float(x1), float(y1))
+
+
+def without_specks(mask: Mask, min_area: int = 10) -> Mask:
+    """A bool (h, w) mask without the parts that `union_box` leaves out.
+
+    Parts are told as there, after closing; no pixel is added. A mask of nothing but specks stays
+    as it is.
+    """
+    numbers, parts = _closed_parts(mask)
+    is_kept = parts[:, cv2.CC_STAT_AREA] >= min_area
+    is_kept[0] = False
+    if not is_kept.any():
+        return mask
+    return np.asarray(mask & is_kept[numbers])
+
+
+def _closed_parts(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The 8-connected parts after closing: (h, w) their numbers, and OpenCV's facts of each."""
+    square = np.ones((3, 3), dtype=np.uint8)
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, square)
+    _, numbers, parts, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    return np.asarray(numbers), np.asarray(parts)
 
 
 def spans_frame(mask: Mask, min_area: int = 10) -> bool:

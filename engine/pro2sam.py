@@ -93,7 +93,8 @@ class Pro2samOptions(MatchOptions):
         default=True, metadata={"help": "leave out masks that span the whole photo"}
     )
     min_area: int = field(
-        default=10, metadata={"help": "pixels; smaller parts of a mask count as specks"}
+        default=10,
+        metadata={"help": "pixels; smaller parts of a mask are specks and left out (1: none are)"},
     )
 
     def match_options(self) -> MatchOptions:
@@ -192,13 +193,16 @@ class Pro2samPipeline:
         if best is None:
             mask = selection.drawn_from(coarse, (view.shape[0], view.shape[1]), self._match.tau_b)
             return _Choice(mask, score=0.0, index=None, values=values)
-        score = float(np.clip(values[best], 0.0, 1.0))
+        reach = 2.0 if self._options.compared == "both" and self._options.combined == "sum" else 1.0
+        score = float(np.clip(values[best] / reach, 0.0, 1.0))
         return _Choice(gallery.mask(best), score=score, index=best, values=values)
 
     def _instance(
         self, choice: _Choice, category: str | None, *, sharing: int, image: Image
     ) -> Instance:
-        mask = self._finished(choice.mask, image)
+        # So the tight box of the mask is the paper's union box.
+        mask = matching.without_specks(choice.mask, self._options.min_area)
+        mask = self._finished(mask, image)
         box = mask_to_box(mask)
         assert box is not None
         options = as_dict(self._options)

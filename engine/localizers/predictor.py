@@ -20,6 +20,7 @@ from engine.localizers.views import normalised, resized
 from engine.types import CoarseMap, Image
 
 FLAT = 1e-6  # a class map that varies less says nothing
+TINY = 1e-30  # where nothing is likely at all, nothing is seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,9 @@ class Look:
             assert self.class_maps is not None
             if known:
                 return self.class_maps[self.classes.index(str(category))]
-            return np.asarray(np.tensordot(self.probabilities, self.class_maps, 1), np.float32)
+            # Those of independent tags sum to anything; as shares the mean stays in [0, 1].
+            shares = self.probabilities / max(float(self.probabilities.sum()), TINY)
+            return np.asarray(np.tensordot(shares, self.class_maps, 1), np.float32)
         if not known or self.class_maps is None or not set(others) - {category}:
             return self.coarse
         return np.asarray(self.coarse * self.class_maps[self.classes.index(str(category))])

@@ -86,6 +86,7 @@ class ExactGallery:
         """``points`` (n, 2) are x, y in pixels of the photo."""
         network = predictor.model
         self._filters = filters
+        self._asked = tuple((float(x), float(y)) for x, y in points)
         self._threshold = float(network.mask_threshold)
         self._network = _Network(predictor, points, points_per_batch)
         self._enlarger = Enlarger.of(predictor)
@@ -106,7 +107,7 @@ class ExactGallery:
         kept = self._settled(kept, {index for pair in self._near_pairs(kept) for index in pair})
         kept.sort(key=lambda one: -one.score)  # stable, as the generator sorts
         clipped = [min(max(one.score, 0.0), 1.0) for one in kept]
-        return Gallery.from_masks(self._masks(kept), clipped)
+        return replace(Gallery.from_masks(self._masks(kept), clipped), prompts=self._asked)
 
     def _errors(self) -> tuple[float, float]:
         """How far decoder and network may differ: in scores, and in shares of a mask's range."""

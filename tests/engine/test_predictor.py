@@ -43,12 +43,14 @@ def photo(height: int = 40, width: int = 60) -> Image:
     return on_texture(seed=1, height=height, width=width)[0]
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
 @pytest.mark.parametrize("arch", NETWORKS)
 def test_every_localizer_answers_with_maps_between_nothing_and_all(
-    arch: str, tmp_path: Path
+    arch: str, multi_label: bool, tmp_path: Path
 ) -> None:
-    look = Localizer.load(saved(tmp_path, arch)).look(photo())
-    assert look.probabilities.sum() == pytest.approx(1.0, abs=1e-5)
+    look = Localizer.load(saved(tmp_path, arch, multi_label=multi_label)).look(photo())
+    if not multi_label:
+        assert look.probabilities.sum() == pytest.approx(1.0, abs=1e-5)
     for category in (*CLASSES, "a stranger", None):
         coarse = look.map_for(category, others=CLASSES)
         assert coarse.shape == (4, 4)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from engine import matching
 from engine.errors import OptionError, WeightsError
 from engine.gallery import Gallery
 from engine.geometry import mask_to_box, rle_to_mask
@@ -216,3 +217,30 @@ def test_a_localizer_must_be_named() -> None:
 def test_a_localizer_that_is_not_there_is_named() -> None:
     with pytest.raises(WeightsError, match="gone"):
         build("pro2sam", {"localizer": "gone.safetensors"})
+
+
+def test_specks_are_left_out_of_box_and_mask_as_the_union_box_does() -> None:
+    speck = make_mask((76, 56, 78, 58), height=HEIGHT, width=WIDTH)
+    maps: dict[str | None, CoarseMap] = {"cup": map_of(LEFT)}
+    (found,) = suggest(maps, Shelf(LEFT | speck), "cup").instances
+    assert found.box == matching.union_box(LEFT | speck) == mask_to_box(LEFT)
+    assert np.array_equal(mask_of(found), LEFT)
+    (kept,) = suggest(maps, Shelf(LEFT | speck), "cup", min_area=1).instances
+    assert np.array_equal(mask_of(kept), LEFT | speck)
+
+
+def test_a_thing_of_a_few_pixels_is_no_speck_of_nothing() -> None:
+    tiny = make_mask((40, 30, 42, 31), height=HEIGHT, width=WIDTH)
+    maps: dict[str | None, CoarseMap] = {"cup": map_of(tiny)}
+    (found,) = suggest(maps, Shelf(tiny), "cup", drop_full_frame=False).instances
+    assert np.array_equal(mask_of(found), tiny)
+
+
+def test_a_sum_of_two_scores_is_told_as_a_share_of_two() -> None:
+    maps: dict[str | None, CoarseMap] = {"cup": map_of(LEFT)}
+    half = LEFT.copy()
+    half[:, :20] = False
+    (by_sum,) = suggest(maps, Shelf(half), "cup", compared="both", combined="sum").instances
+    (by_mean,) = suggest(maps, Shelf(half), "cup", compared="both", combined="mean").instances
+    assert by_sum.score == by_mean.score
+    assert 0.0 < (by_sum.score or 0.0) < 1.0

@@ -150,7 +150,10 @@ def test_what_the_network_said_once_is_not_computed_again(monkeypatch: pytest.Mo
 
 def test_a_gallery_without_masks_is_empty_in_both_modes() -> None:
     segmenter = SamSegmenter(small_sam(), name="s", grid=GridOptions(2, pred_iou_thresh=9.0))
-    assert len(segmenter.gallery(crop(50, 60))) == 0
+    exact = segmenter.gallery(crop(50, 60))
+    assert len(exact) == 0
+    # What was asked about can be shown, whatever came of it.
+    assert exact.prompts == tuple((x * 60, y * 50) for x, y in build_point_grid(2).tolist())
     fast = segmenter.gallery(crop(50, 60), mode="fast")
     assert len(fast) == 0
     assert fast.cells(14).shape == fast.coverage(14).shape == (0, 14, 14)
