@@ -27,12 +27,15 @@ class Literal:
     attentions: list[Tensor]  # of each block, before the gates
 
 
-def spread_out(network: nn.Module) -> nn.Module:
-    """Scale fresh weights so that maps leave 0.49 .. 0.51, where every mistake would hide."""
+def spread_out(network: nn.Module, *, factor: float = 7) -> nn.Module:
+    """Scale fresh weights so that maps leave 0.49 .. 0.51, where every mistake would hide.
+
+    ``factor`` is that of the queries, keys and values: 4 does it at the published width.
+    """
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if "attn.qkv" in name:
-                parameter.mul_(7)  # 4 does it at the published width
+                parameter.mul_(factor)
             if name == "glo_embed":
                 parameter.mul_(20)
             if name == "loc_token":
