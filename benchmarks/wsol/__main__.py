@@ -36,6 +36,7 @@ from benchmarks.wsol.report import (
     OF_TABLE_6,
     OWN_BOX,
     SELF_ATTENTION,
+    STRETCHED,
     WHOLE_PHOTO,
     report,
 )
@@ -44,7 +45,12 @@ from engine.errors import AnnotatorError
 from exports.whole_files import write_whole
 
 CHEAP = tuple(rule for rule in RULES if rule not in DEAR)
-MATCHED = {GTFORMER: tuple(RULES), "sat": CHEAP, "tscam": CHEAP, "cam": CHEAP}
+AGNOSTIC, CLASS_SPECIFIC = ("sat", GTFORMER), ("tscam", "cam")
+MATCHED = {
+    GTFORMER: tuple(RULES),
+    **dict.fromkeys(("sat", *CLASS_SPECIFIC), CHEAP),
+    **{name + STRETCHED: CHEAP for name in AGNOSTIC},
+}
 """Whose maps choose masks, by which rules."""
 
 
@@ -133,8 +139,10 @@ def _of_masks(
         if done % 50 == 0:
             sys.stderr.write(f"masks chosen on {done} of {len(test)} photos\n")
 
-    maps = {name: _stretched(answers[name].maps) for name in MATCHED}
-    maps[GTFORMER] = answers[GTFORMER].maps
+    # A class-agnostic map is a share of foreground and taken as it is; stretched only to compare.
+    maps = {name: answers[name].maps for name in AGNOSTIC}
+    maps |= {name + STRETCHED: _stretched(answers[name].maps) for name in AGNOSTIC}
+    maps |= {name: _stretched(answers[name].maps) for name in CLASS_SPECIFIC}
     chosen = chosen_masks(maps, test, rules_of=MATCHED, dear_photos=dear_photos, tell=tell)
     scores = answers[GTFORMER].scores
     measures = {

@@ -31,6 +31,7 @@ SELF_ATTENTION = "self-attention"
 WHOLE_PHOTO = "whole photo"
 OF_GTFORMER = "gtformer / "
 OF_TABLE_6 = "table 6 / "  # these are of the first photos only
+STRETCHED = ", stretched"  # of a map: its least value is 0, its greatest 1
 OWN_BOX = "the box of the map itself"
 
 Table = Mapping[str, Measures]
@@ -185,15 +186,20 @@ def _table_6(measures: Table) -> str:
 
 def _other_maps(measures: Table) -> str:
     head = ("Map of", "its own box", "mask", "mask, areas (ours)")
+    networks = list(METHODS.items())[:4]
+    stretched = [(name + STRETCHED, network + STRETCHED) for name, network in networks]
     rows = [
         (
             name,
             *(
                 _joined(tuple(measures[key].box_acc[delta] for delta in V2_DELTAS))
+                if key in measures
+                else "–"
                 for key in (network, f"{network} / mask", f"{network} / mask, areas (ours)")
             ),
         )
-        for name, network in list(METHODS.items())[:4]
+        for name, network in [*networks, *stretched]
+        if f"{network} / mask" in measures
     ]
     return _markdown("Masks chosen by other maps. IoU 50 / 70 / 90", head, rows)
 
