@@ -32,9 +32,8 @@ class Failure:
 
     method: str
     path: str  # searched for as a pattern
-    how: (
-        int | str
-    )  # a status, "drop" (no answer), "stall" (until they hang up), "hold" (until released)
+    # A status, "drop" (no answer), "stall" (none until they hang up), "hold" (until released).
+    how: int | str
     times: int = 1
     skip: int = 0  # so many fitting requests go well first
     is_done: bool = False  # the request is carried out all the same
