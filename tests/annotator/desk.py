@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import termios
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +18,7 @@ from engine.types import Image
 from tests.conftest import save_scene
 
 SLOW_WIDTH = 200  # pixels: photos of this width take long
-PATIENT = 90.0  # seconds; the process waits for every other program on the machine
+PATIENT = 240.0  # seconds; the process waits for every other program on the machine
 
 
 class MeanColours:
@@ -31,7 +33,7 @@ class MeanColours:
         return self._store.get(key, self.fingerprint)
 
     def prepare(self, image: Image) -> object:
-        time.sleep(600.0 if image.shape[1] == SLOW_WIDTH else 0.3)
+        time.sleep(600.0 if image.shape[1] == SLOW_WIDTH else 0.1)
         colours = {"mean": image.mean(axis=(0, 1))}
         self._store.put(photo_key(image), self.fingerprint, colours)
         return colours
@@ -55,10 +57,26 @@ class Desk:
 
     def wish(self, name: str, *, width: int = 120) -> Wish:
         """For a photo of that name, made on the spot."""
-        path = self.folder / f"{name}.png"
+        path = self.photo(name)
         if not path.exists():
             save_scene(path, seed=len(list(self.folder.iterdir())), width=width)
         return Wish(name, path)
+
+    def photo(self, name: str) -> Path:
+        """Where that photo lies."""
+        return self.folder / f"{name}.png"
+
+    def has_heard(self) -> bool:
+        """Whether the process has taken in everything that was sent to it."""
+        connection = self.process._connection
+        assert connection is not None
+        unread = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+        return unread == bytes(4)
+
+    def has_in_hand(self, name: str) -> bool:
+        """Whether the process has begun with that photo and is not done."""
+        in_hand = self.process._in_hand
+        return in_hand is not None and in_hand[0] == name
 
     def kept_mean(self, name: str) -> np.ndarray:
         """What the process found out about the photo."""

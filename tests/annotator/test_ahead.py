@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,13 @@ import pytest
 from annotator import ahead
 from engine import photos
 from engine.segmenters.cached import photo_key
-from tests.annotator.desk import SLOW_WIDTH, Desk, is_alive, until
+from tests import photo_gates
+from tests.annotator.desk import PATIENT, SLOW_WIDTH, Desk, is_alive, until
 
 ROOT = Path(__file__).parents[2]
+
+
+pytestmark = pytest.mark.timeout(900)  # the process has what every other program leaves of it
 
 
 @pytest.fixture
@@ -30,18 +35,23 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_photos_come_in_the_order_of_the_newest_wishes_and_a_killed_process_starts_again(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = desk.process
     assert process.pid is None  # nothing wished, nothing started
-    assert process.wish([desk.wish(name) for name in ("a", "b", "c", "d")])
-    until(lambda: "a" in desk.ready)
+    wishes = [desk.wish(name) for name in ("a", "b", "c", "d")]
+    gate(desk, "b", monkeypatch)
+    assert process.wish(wishes)
+    until(lambda: desk.has_in_hand("b"))
+    assert desk.ready == ["a"]
     (desk.folder / "torn.png").write_bytes(b"no photo")
     newest = ["e", "torn", "f"]
     assert process.wish([desk.wish(name) for name in newest])
+    until(desk.has_heard)
+    photo_gates.let_in([desk.photo("b")])
     until(lambda: "f" in desk.ready)
     # "b" was in hand already when the newer wishes came, and perhaps "c"; never "d".
-    assert [name for name in desk.ready if name not in ("b", "c")] == ["a", "e", "f"]
+    assert [name for name in desk.ready if name != "c"] == ["a", "b", "e", "f"]
     for name in ("a", "e", "f"):
         image = photos.load(desk.folder / f"{name}.png")
         assert desk.keys[name] == photo_key(image)
@@ -51,7 +61,7 @@ def test_photos_come_in_the_order_of_the_newest_wishes_and_a_killed_process_star
     assert first is not None
     os.kill(first, signal.SIGKILL)
     until(lambda: process.pid is None)
-    assert "died (-9); it starts again" in caplog.text
+    until(lambda: "died (-9); it starts again" in caplog.text)
     assert process.result_of("f") == desk.keys["f"]  # what is on the disk stays
     assert process.wish([desk.wish("g")])
     assert process.pid != first
@@ -67,16 +77,33 @@ def test_photos_come_in_the_order_of_the_newest_wishes_and_a_killed_process_star
     assert not process.wish([desk.wish("h")])
 
 
-def test_who_needs_the_photo_in_hand_waits_for_it_but_not_longer_than_usual(desk: Desk) -> None:
+def gate(desk: Desk, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process stands still with that photo in hand, once it is started."""
+    for variable, value in photo_gates.gated(desk.folder / "gates").items():
+        monkeypatch.setenv(variable, value)
+    photo_gates.shut([desk.photo(name)])
+
+
+def test_who_needs_the_photo_in_hand_waits_for_it_but_not_longer_than_usual(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = desk.process
+    gate(desk, "next", monkeypatch)
     process.wish([desk.wish("quick"), desk.wish("next"), desk.wish("slow", width=SLOW_WIDTH)])
-    assert process.result_of("next") is None  # not begun
-    until(lambda: process._in_hand is not None and process._in_hand[0] == "next")
-    assert process.result_of("next") == desk.keys["next"]
-    until(lambda: process._in_hand is not None and process._in_hand[0] == "slow")
+    assert process.result_of("slow") is None  # not begun
+    until(lambda: desk.has_in_hand("next"))
+    process._usual_seconds = 600.0
+    with ThreadPoolExecutor(1) as others:
+        needed = others.submit(process.result_of, "next")
+        time.sleep(0.2)
+        assert not needed.done()
+        photo_gates.let_in([desk.photo("next")])
+        assert needed.result(PATIENT) == desk.keys["next"]
+    until(lambda: desk.has_in_hand("slow"))
+    process._usual_seconds = 0.1
     started = time.monotonic()
     assert process.result_of("slow") is None
-    assert time.monotonic() - started < 30.0
+    assert time.monotonic() - started < PATIENT  # and not the ten minutes that it takes
 
     # Who waits while it dies is let go at once.
     process._usual_seconds = 600.0
@@ -84,7 +111,7 @@ def test_who_needs_the_photo_in_hand_waits_for_it_but_not_longer_than_usual(desk
     waiting.start()
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    waiting.join(60)
+    waiting.join(PATIENT)
     assert not waiting.is_alive()
 
 

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +25,15 @@ from annotator.store import Project
 from engine import photos, pipelines
 from engine.errors import JobError, OptionError, StoreError
 from engine.types import Image, Suggestion
+from tests import photo_gates
 from tests.conftest import save_scene
 from tests.fakes import proposal
 
+pytestmark = pytest.mark.timeout(900)  # of PATIENCE
+
 MANY, FEW = 16, 5
 KILLS = 6
-PATIENCE = 120.0  # seconds that anything here may take on a busy machine
+PATIENCE = 400.0  # seconds that anything here may take on a busy machine
 
 
 class OneBox:
@@ -156,13 +160,20 @@ def test_a_worker_gives_signs_of_life_while_a_photo_takes_long(
 ) -> None:
     seen: list[str] = []
 
+    def last_sign() -> float:
+        with project.read() as view:
+            table = schema.run
+            query = select(table.c.heartbeat_at).where(table.c.id == run_id)
+            return float(view.connection.execute(query).scalar_one())
+
     class Slow(OneBox):
         def suggest(self, image: Image, *, tags: Sequence[str]) -> Suggestion:
-            time.sleep(0.4)  # twice as long as a worker may be silent
+            begun = last_sign()
+            until(lambda: last_sign() > begun)
             seen.append(look(project, run_id).status)
             return super().suggest(image, tags=tags)
 
-    monkeypatch.setattr(runs, "STALE_SECONDS", 0.2)
+    assert suggest.BEAT_SECONDS < runs.STALE_SECONDS / 2  # one that comes late is no death
     monkeypatch.setattr(suggest, "BEAT_SECONDS", 0.02)
     monkeypatch.setattr(pipelines, "build", lambda *_: Slow())
     run_id = begin(project)
@@ -173,12 +184,15 @@ def test_a_worker_gives_signs_of_life_while_a_photo_takes_long(
 def test_a_sign_of_life_that_cannot_be_written_stops_nobody(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    refused = threading.Event()
+
     def busy(*_: object) -> None:
+        refused.set()
         raise StoreError("the project is busy")
 
     class Slow(OneBox):
         def suggest(self, image: Image, *, tags: Sequence[str]) -> Suggestion:
-            time.sleep(0.05)
+            assert refused.wait(PATIENCE)
             return super().suggest(image, tags=tags)
 
     monkeypatch.setattr(runs, "beat", busy)
@@ -218,14 +232,33 @@ def test_two_processes_propose_what_one_does(many: Project) -> None:
     many.check_journal()
 
 
+@pytest.fixture
+def gates(many: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The photos of `many`, which no worker opens before this test lets it: all of them."""
+    for variable, value in photo_gates.gated(tmp_path / "gates").items():
+        monkeypatch.setenv(variable, value)
+    with many.read() as view:
+        places = [many.photo_path(photo) for photo in view.photos()]
+    photo_gates.shut(places)
+    return places
+
+
+CLASSICAL = ("--working-side", "32")
+PRO2SAM = ("--pipeline", "pro2sam", "--localizer", "saliency", "--segmenter", "classical")
+
+
 def worker(project: Project, *flags: str) -> subprocess.Popen[bytes]:
-    words = ["suggest", str(project.folder), "--working-side", "32", "--json", *flags]
+    words = ["suggest", str(project.folder), "--json", *flags]
     return subprocess.Popen(
         [sys.executable, "-m", "annotator", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
-def test_a_worker_killed_at_any_moment_loses_no_photo_and_does_none_twice(many: Project) -> None:
+@pytest.mark.timeout(1800)  # a worker starts seven times
+@pytest.mark.parametrize("flags", [CLASSICAL, PRO2SAM], ids=["classical", "pro2sam"])
+def test_a_worker_killed_at_any_moment_loses_no_photo_and_does_none_twice(
+    many: Project, gates: list[Path], flags: tuple[str, ...]
+) -> None:
     chance = random.Random(11)
 
     def done() -> int:
@@ -234,15 +267,20 @@ def test_a_worker_killed_at_any_moment_loses_no_photo_and_does_none_twice(many: 
 
     for _ in range(KILLS):
         before = done()
-        process = worker(many)
+        # Never all of them: it cannot be ready before it is killed.
+        open_ones = min(before + 3, MANY - 1)
+        photo_gates.let_in(gates[:open_ones])
+        process = worker(many, *flags)
         # Somewhere in the photo after the next one or two, or before the first.
-        wanted = before + chance.choice([0, 1, 2])
+        wanted = min(before + chance.choice([0, 1, 2]), open_ones)
         until(lambda wanted=wanted, process=process: done() >= wanted or process.poll() is not None)
         time.sleep(chance.uniform(0, 0.15))
         process.kill()
-        process.communicate()
-    assert done() < MANY, "the kills came too late to show anything"
-    last = worker(many)
+        _, err = process.communicate()
+        assert process.returncode == -signal.SIGKILL, err.decode()
+    assert 0 < done() < MANY
+    photo_gates.let_in(gates)
+    last = worker(many, *flags)
     _, err = last.communicate(timeout=PATIENCE)
     assert last.returncode == 0, err.decode()
     with many.read() as view:
@@ -251,8 +289,8 @@ def test_a_worker_killed_at_any_moment_loses_no_photo_and_does_none_twice(many: 
     assert_each_photo_was_done_once(many, run.id)
 
 
-def test_the_processes_of_a_killed_worker_end_too(many: Project) -> None:
-    process = worker(many, "--processes", "2")
+def test_the_processes_of_a_killed_worker_end_too(many: Project, gates: list[Path]) -> None:
+    process = worker(many, *CLASSICAL, "--processes", "2")
 
     def children() -> set[int]:
         folder = Path(f"/proc/{process.pid}/task")
@@ -289,7 +327,6 @@ def is_running(process: int) -> bool:
 def test_the_app_starts_a_worker_that_finishes_and_is_collected(project: Project) -> None:
     run_id = begin(project, working_side=32)
     process = jobs.start_worker(project, run_id)
-    assert look(project, run_id).status in (runs.WAITING, runs.RUNNING)
     until(lambda: look(project, run_id).status not in (runs.WAITING, runs.RUNNING))
     run = look(project, run_id)
     assert (run.status, run.done) == (runs.DONE, 4), jobs.log_path(project, run_id).read_text()
@@ -297,7 +334,10 @@ def test_the_app_starts_a_worker_that_finishes_and_is_collected(project: Project
     assert jobs.log_path(project, run_id).read_text().startswith(f"run {run_id} (classical) done")
 
 
-def test_a_worker_that_the_app_started_and_that_was_killed_is_seen_at_once(many: Project) -> None:
+def test_a_worker_that_the_app_started_and_that_was_killed_is_seen_at_once(
+    many: Project, gates: list[Path]
+) -> None:
+    photo_gates.let_in(gates[:1])
     run_id = begin(many, working_side=32)
     process = jobs.start_worker(many, run_id)
     until(lambda: look(many, run_id).done > 0)
