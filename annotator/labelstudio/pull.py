@@ -183,25 +183,32 @@ class _Taking:
                 shown_by=shown_by,
             )
         heard = hear(alive, known)  # may ask the server, so the database is not locked meanwhile
-        merged, new, after = self._merge(heard, entry.base)
-        self._count(heard, merged)
+        if heard.voices:
+            entry = self._taken(heard, entry)
         kept = {number: one for number, one in entry.seen.items() if number in numbers}
-        seen = {**kept, **_seen(heard, merged, new)}
-        base = {number: one for number, one in entry.base.items() if number not in merged.gone}
-        base |= merged.base | new
-        is_done = all(one.digest and not one.kept_here for one in seen.values())
-        curated = [one for one in after if one.status in CURATED]
+        is_done = all(one.digest and not one.kept_here for one in kept.values())
         return replace(
             entry,
             task=self.task.id,
-            base=base,
-            seen=seen,
+            seen=kept,
             # What could not be taken over, or is in conflict, is looked at again next time.
             seen_at=self.task.updated_at if is_done else "",
             taken="",
-            curated=contents.fingerprint(curated)
-            if is_done and self._all_stand(curated, base)
-            else entry.curated,
+        )
+
+    def _taken(self, heard: Heard, entry: Entry) -> Entry:
+        """Take over what there is to hear."""
+        merged, new, after = self._merge(heard, entry.base)
+        self._count(heard, merged)
+        base = {number: one for number, one in entry.base.items() if number not in merged.gone}
+        base |= merged.base | new
+        curated = [one for one in after if one.status in CURATED]
+        is_same = self._all_stand(curated, base)
+        return replace(
+            entry,
+            base=base,
+            seen={**entry.seen, **_seen(heard, merged, new)},
+            curated=contents.fingerprint(curated) if is_same else entry.curated,
         )
 
     def _merge(

@@ -88,7 +88,10 @@ class Known:
 
 
 def hear(annotations: Iterable[Mapping[str, Any]], known: Known) -> Heard:
-    """Listen to the annotations that were not skipped."""
+    """Listen to the annotations that were not skipped; to none where all are as they were."""
+    annotations = list(annotations)
+    if not any(_is_fresh(one, known.entry) for one in annotations):
+        return Heard(voices=(), said=(), outvoted=frozenset(), conflicts=())
     in_order = sorted(annotations, key=lambda one: (str(one.get("updated_at", "")), one["id"]))
     voices = tuple(_voice(one, known) for one in in_order)
     said: list[Said] = []
@@ -153,6 +156,12 @@ def _voice(annotation: Mapping[str, Any], known: Known) -> Voice:
         is_ours=number == entry.ours and digest(annotation["result"]) == entry.annotation,
         is_fresh=not entry.knows(annotation) or bool(before and before.kept_here),
     )
+
+
+def _is_fresh(annotation: Mapping[str, Any], entry: Entry) -> bool:
+    """Whether it is to be read: nobody looked at it as it is, or noted what it holds."""
+    before = entry.seen.get(int(annotation["id"]))
+    return before is None or not entry.knows(annotation) or bool(before.kept_here)
 
 
 def _number(value: Any) -> int | None:
