@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from annotator.intake import add_photos
 from annotator.sample import make_sample
 from annotator.store import Project
 from annotator.workspace import Workspace, key_of
+from tests import photo_gates
+from tests.conftest import save_scene
 from tests.ports import free_port
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -34,6 +37,7 @@ FLAGS = [
 ]
 START_SECONDS = 240  # a machine that is ten times slower than usual is no defect
 PATIENCE = 120_000  # milliseconds for anything in the browser, for the same reason
+BIRDS = 20  # photos in a project: enough to look, reload, stop and go on before the last one
 TEST_SECONDS = 900  # of a whole test, the start of its server and browser included
 
 
@@ -171,6 +175,38 @@ def server(sample: Path, tmp_path: Path) -> Iterator[Server]:
     state = tmp_path / "server-state"
     Workspace(state / "tag2mask").remember(sample)
     running = Server(sample, state)
+    running.start()
+    yield running
+    if running.process is not None:
+        running.stop()
+
+
+def make_project(folder: Path, photos: Path, *, count: int, name: str) -> Path:
+    for number in range(count):
+        save_scene(photos / f"{number:02}.png", seed=number)
+    project = Project.create(folder, name=name)
+    add_photos(project, photos, actor="tester")
+    project.close()
+    return folder
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that knows two projects without proposals; its home is a folder of the test.
+
+    Its workers wait before a photo of the birds that is shut.
+    """
+    (tmp_path / "home").mkdir()
+    for variable, value in photo_gates.gated(tmp_path / "gates").items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    birds = make_project(
+        tmp_path / "birds", tmp_path / "b", count=BIRDS, name="Birds & <b>bees</b>"
+    )
+    cats = make_project(tmp_path / "cats", tmp_path / "c", count=2, name="Cats")
+    state = tmp_path / "server-state"
+    Workspace(state / "tag2mask").remember(cats)
+    running = Server(birds, state)
     running.start()
     yield running
     if running.process is not None:

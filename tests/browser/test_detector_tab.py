@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from annotator import judgements, judging, models, processes, promotion, trainer
+from annotator import judgements, judging, models, processes, promotion, trainer, training
 from annotator.judging import Figure, Judgement
 from annotator.store import Project
 from annotator.training import Trainings
@@ -17,11 +18,13 @@ from annotator.workspace import Workspace
 from tests.annotator.reviewed import reviewed_project
 from tests.annotator.trainers import (
     FAKE_DETECTOR_TRAINER,
+    hold_at,
+    let_go,
     process_of,
     wait_for_end,
 )
-from tests.browser.conftest import Server
-from tests.browser.test_pages import PATIENCE, Visit
+from tests.browser.conftest import PATIENCE, Server
+from tests.browser.visit import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -41,7 +44,9 @@ def hens(tmp_path: Path) -> Iterator[Project]:
 @pytest.fixture
 def served(hens: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     state = tmp_path / "server-state"
-    monkeypatch.setenv(trainer.DETECTOR_TRAINER, FAKE_DETECTOR_TRAINER + " --pace 0.2")
+    monkeypatch.setenv(
+        trainer.DETECTOR_TRAINER, f"{FAKE_DETECTOR_TRAINER} {shlex.join(hold_at(15))}"
+    )
     Workspace(state / "tag2mask").remember(hens.folder)
     running = Server(hens.folder, state)
     running.start()
@@ -100,7 +105,9 @@ def test_a_detector_is_trained_watched_over_a_killed_server_used_and_taken_back(
     page.close()
     served.kill()
     trainings = Trainings(hens)
-    assert wait_for_end(trainings, 1).step == 40  # it outlives page and server
+    assert trainings.get(1).status == training.RUNNING  # it outlives page and server
+    let_go(trainings, 1)
+    assert wait_for_end(trainings, 1).step == 40
     judge_well(hens, "maskrcnn-1")
     served.start()
     again = Visit(context, served)

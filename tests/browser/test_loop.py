@@ -12,14 +12,13 @@ from playwright.sync_api import BrowserContext, Page, expect
 from annotator.store import Project
 from annotator.workspace import Workspace
 from engine.types import Status
-from tests.browser.conftest import Server
+from tests.browser.conftest import PATIENCE, Server
 from tests.browser.screen import Screen
-from tests.browser.test_pages import PATIENCE
 from tests.loops import DRAFTED, REST, WRONG, make_loop_project
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(3600)]
 
-TRAINING = 600_000  # milliseconds for some hundred steps on a busy machine
+TRAINING = 1_800_000  # milliseconds for some hundred steps on a busy machine
 
 
 @pytest.fixture

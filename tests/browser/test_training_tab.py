@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from annotator import processes, trainer
+from annotator import processes, trainer, training
 from annotator import training_files as files
 from annotator.intake import add_photos
 from annotator.store import Project
@@ -17,12 +18,14 @@ from annotator.training import Trainings
 from annotator.workspace import Workspace
 from tests.annotator.trainers import (
     FAKE_TRAINER,
+    hold_at,
     kill,
+    let_go,
     process_of,
     wait_for_end,
 )
-from tests.browser.conftest import Server
-from tests.browser.test_pages import PATIENCE, Visit
+from tests.browser.conftest import PATIENCE, Server
+from tests.browser.visit import Visit
 from tests.conftest import save_scene
 
 pytestmark = pytest.mark.browser
@@ -66,17 +69,17 @@ def birds(house: tuple[Server, Path], tmp_path: Path) -> Iterator[Trainings]:
 
 @pytest.fixture
 def served(house: tuple[Server, Path], birds: Trainings, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The server with that project on its list; its trainer takes a tenth of a second a step."""
+    """The server with that project on its list; its trainer does all that it is asked for."""
     server, script = house
-    let_the_trainer(script, "--pace 0.1")
+    let_the_trainer(script)
     server.folder = birds.project.folder
     monkeypatch.setenv(trainer.TRAINER, f"sh {script}")  # for a server that is started again
     return server
 
 
-def let_the_trainer(script: Path, flags: str) -> None:
+def let_the_trainer(script: Path, *flags: str) -> None:
     """How every trainer behaves that the server starts from now on."""
-    script.write_text(f'exec {FAKE_TRAINER} {flags} "$@"\n')
+    script.write_text(f'exec {FAKE_TRAINER} {shlex.join(flags)} "$@"\n')
 
 
 class TrainPage:
@@ -126,10 +129,11 @@ class TrainPage:
 def test_a_training_from_the_start_over_a_stop_to_its_model(
     served: Server, house: tuple[Server, Path], context: BrowserContext, birds: Trainings
 ) -> None:
+    let_the_trainer(house[1], "--pace", "0.1", *hold_at(12, 25))
     train = TrainPage(context, served)
     expect(train.state).to_contain_text("Nothing trained yet")
     expect(train.part("curves").locator("svg")).to_have_count(0)
-    train.start(epochs=60)  # a minute: time enough on a busy machine
+    train.start(epochs=6)
     train.expect_status("waiting|running")
     train.expect_step(12)
     charts = train.part("curves").locator("svg")
@@ -137,39 +141,43 @@ def test_a_training_from_the_start_over_a_stop_to_its_model(
     expect(charts.first).to_be_visible()
     expect(train.part("curves")).to_contain_text("classification")
     expect(train.state).to_contain_text(
-        re.compile(r"epoch \d+ of 60 · .* s a step · about \d+ \w+ left")
+        re.compile(r"epoch \d+ of 6 · .* s a step · about \d+ \w+ left")
     )
     length = "() => document.querySelector('#training-curves .t2-line path').getTotalLength()"
     before = train.page.evaluate(length)
+    let_go(birds, 1)
     train.page.wait_for_function(f"({length})() > {before}", timeout=PATIENCE)
     train.page.reload()  # the page knows nothing, the log everything
     train.expect_status("running")
     train.part("stop").click()
     train.expect_status("stopped")
     expect(train.part("stop")).to_be_hidden()
-    stopped_at = birds.get(1).step
-    assert 12 <= stopped_at < 600
-    let_the_trainer(house[1], "--pace 0")
+    assert birds.get(1).step == 25
+    let_the_trainer(house[1], *hold_at(40))
     train.part("resume").click()
     train.expect_status("waiting|running")
+    let_go(birds, 1)
     train.expect_status("done")
     expect(train.part("resume")).to_be_hidden()
-    expect(train.state).to_contain_text("step 600 of 600")
+    expect(train.state).to_contain_text("step 60 of 60")
     model = train.page.locator('#models [data-model="gtformer-1"]')
     expect(model).to_contain_text("2 classes: <i>dog</i>, cat")
     expect(model).to_contain_text("top-1 75.0%")
-    assert list(birds.log(1).steps) == list(range(1, 601))
+    assert list(birds.log(1).steps) == list(range(1, 61))
     train.visit.assert_clean()
 
 
 def test_a_training_outlives_the_page_and_the_server(
-    served: Server, context: BrowserContext, birds: Trainings
+    served: Server, house: tuple[Server, Path], context: BrowserContext, birds: Trainings
 ) -> None:
+    let_the_trainer(house[1], *hold_at(3))
     train = TrainPage(context, served)
     train.start(epochs=4)
     train.expect_step(3)
     train.page.close()
     served.kill()
+    assert birds.get(1).status == training.RUNNING
+    let_go(birds, 1)
     wait_for_end(birds, 1)
     served.start()
     again = TrainPage(context, served)
@@ -182,10 +190,11 @@ def test_a_training_outlives_the_page_and_the_server(
 def test_a_killed_trainer_is_shown_as_interrupted_and_goes_on(
     served: Server, house: tuple[Server, Path], context: BrowserContext, birds: Trainings
 ) -> None:
+    let_the_trainer(house[1], *hold_at(11))
     train = TrainPage(context, served)
-    train.start(epochs=60)
+    train.start(epochs=6)
     train.expect_step(11)
-    let_the_trainer(house[1], "--pace 0")
+    let_the_trainer(house[1])
     kill(birds, 1)
     train.expect_status("interrupted")
     expect(train.state).to_contain_text(re.compile("killed|gone"))
@@ -196,8 +205,9 @@ def test_a_killed_trainer_is_shown_as_interrupted_and_goes_on(
 
 @pytest.mark.slow
 def test_two_trainings_are_listed_and_each_has_its_address(
-    served: Server, context: BrowserContext
+    served: Server, house: tuple[Server, Path], context: BrowserContext
 ) -> None:
+    let_the_trainer(house[1], *hold_at(20))  # the second one
     train = TrainPage(context, served)
     train.start(epochs=1)
     train.expect_status("done")
@@ -242,7 +252,7 @@ def test_mistakes_are_told_where_they_were_made(served: Server, context: Browser
 def test_a_failure_is_shown_in_the_trainers_words(
     served: Server, house: tuple[Server, Path], context: BrowserContext
 ) -> None:
-    let_the_trainer(house[1], "--fail-at 3")
+    let_the_trainer(house[1], "--fail-at", "3")
     train = TrainPage(context, served)
     train.start(epochs=1)
     train.expect_status("failed")
