@@ -21,7 +21,7 @@ from engine.segmenters.box_prompts import TakesBoxes, masks_for_boxes
 from engine.segmenters.cached import CachedPreparation
 from engine.segmenters.embeddings import EmbeddingStore
 from engine.segmenters.interface import Segmenter
-from engine.types import Evidence, Image, Instance, Mask, Source, Status, Suggestion
+from engine.types import Box, Evidence, Image, Instance, Mask, Source, Status, Suggestion
 
 if TYPE_CHECKING:
     from engine.detectors.predictor import Detection, Detector
@@ -52,6 +52,13 @@ class DetectorPipelineOptions:
         default="auto",
         metadata={"help": "whose masks: auto takes the detector's own, else the segmenter's"},
     )
+    min_mask_area: int = field(
+        default=16,
+        metadata={
+            "help": "masks of fewer pixels are left out and their box stays, unless they fill half "
+            "of it"
+        },
+    )
     segmenter: str = field(
         default=AUTO,
         metadata={"help": "where the masks come from; auto: the best whose weights are here"},
@@ -68,6 +75,8 @@ class DetectorPipelineOptions:
             raise OptionError(f"min_score must lie in [0, 1], got {self.min_score}")
         if self.max_objects < 1:
             raise OptionError(f"max_objects must be at least 1, got {self.max_objects}")
+        if self.min_mask_area < 0:
+            raise OptionError(f"min_mask_area must be at least 0, got {self.min_mask_area}")
         self.views()
 
     def views(self) -> ViewOptions:
@@ -153,15 +162,24 @@ class DetectorPipeline:
         return proposed, others
 
     def _masks(self, image: Image, found: Sequence[Detection]) -> list[Mask | None]:
-        """A mask for each, or None where there is none or nothing is in it."""
+        """A mask for each, or None where there is none or next to nothing is in it."""
+        masks: Sequence[Mask | None] = [None] * len(found)
         if self._segmenter is None or self._preparation is None:
-            own = self._options.masks != "none"
-            masks = [one.mask if own else None for one in found]
-            return [None if mask is None or not mask.any() else mask for mask in masks]
-        if not found:
-            return []
-        self._segmenter.set_prepared(self._preparation.prepare(image))
-        return masks_for_boxes(self._segmenter, [one.box for one in found])
+            if self._options.masks != "none":
+                masks = [one.mask for one in found]
+        elif found:
+            self._segmenter.set_prepared(self._preparation.prepare(image))
+            masks = masks_for_boxes(self._segmenter, [one.box for one in found])
+        return [
+            None if mask is None or self._is_speck(mask, one.box) else mask
+            for mask, one in zip(masks, found, strict=True)
+        ]
+
+    def _is_speck(self, mask: Mask, box: Box) -> bool:
+        """Nothing, or a few pixels of a box that has room for more: an object may be as small."""
+        area = int(mask.sum())
+        room = (box[2] - box[0]) * (box[3] - box[1])
+        return area == 0 or area < min(self._options.min_mask_area, room / 2)
 
     def _made_by(self) -> Source:
         options = as_dict(self._options)

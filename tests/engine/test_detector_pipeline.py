@@ -198,6 +198,27 @@ def test_an_empty_mask_of_the_detectors_own_leaves_a_box_alone() -> None:
     assert [one.rle for one in pipeline.suggest(PHOTO, tags=()).instances] == [None]
 
 
+def test_a_few_pixels_are_no_mask_unless_the_object_is_as_small() -> None:
+    """WeakSAM leaves out masks under 16 pixels; on tiny photos that would be whole objects."""
+    large, small = (10.0, 10.0, 40.0, 30.0), (2.0, 2.0, 5.0, 5.0)
+
+    def has_mask(box: Box, pixels: int, **options: Any) -> bool:
+        class Drawn(SquareSegmenter):
+            def masks_for(self, prompts: Any) -> list[Any]:
+                mask = np.zeros(PHOTO.shape[:2], dtype=bool)
+                mask.flat[:pixels] = True
+                return [dataclasses.replace(super().masks_for(prompts)[0], mask=mask)]
+
+        (one,) = suggest([(box, "cup", 0.9)], segmenter=Drawn(), **options).instances
+        assert one.box == box
+        return one.rle is not None
+
+    assert [has_mask(large, count) for count in (0, 15, 16)] == [False, False, True]
+    assert [has_mask(small, count) for count in (0, 4, 5, 9)] == [False, False, True, True]
+    assert has_mask(large, 15, min_mask_area=0)
+    assert not has_mask(large, 99, min_mask_area=100)
+
+
 def test_only_so_many_detections_are_kept_beside_a_photo() -> None:
     many = [((float(x), 0.0, x + 2.0, 2.0), "cup", 0.2) for x in range(0, 58, 2)]
     assert len(suggest(many, has_masks=True).evidence.candidates) == KEPT
@@ -218,6 +239,7 @@ def test_a_trained_file_proposes(tmp_path: Path) -> None:
     [
         ({"min_score": 1.5}, r"min_score must lie in \[0, 1\], got 1.5"),
         ({"max_objects": 0}, "max_objects must be at least 1, got 0"),
+        ({"min_mask_area": -1}, "min_mask_area must be at least 0, got -1"),
         ({"scales": (8,)}, "at least 32 pixels"),
         ({}, "needs a detector: train one"),
     ],
