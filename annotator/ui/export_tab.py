@@ -75,7 +75,7 @@ class ExportTab:
             with gr.Row():
                 share = gr.Slider(
                     0, 0.9, value=0, step=0.05, label="Share of val", elem_id="export-share",
-                    info="Deals the photos without a split into train and val; 0: leaves them",
+                    info="Of photos without a split",
                 )  # fmt: skip
                 seed = gr.Number(
                     0, precision=0, label="Seed", elem_id="export-seed",
