@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from annotator.training_log import TrainingLog
 from engine.errors import JobError
 from tests.ports import free_port
 from tests.training.detector_runs import (
@@ -224,6 +227,60 @@ def test_sigterm_finishes_the_step_and_says_how_to_go_on(photos: Path, tmp_path:
     assert events[-1]["event"] == "stopped"
     state = torch.load(out / STATE, weights_only=True)
     assert state["progress"]["step"] == events[-1]["step"]
+
+
+def killed_after(
+    process: subprocess.Popen[str], log: Path, *, already: int, steps: int, seconds: float
+) -> None:
+    """SIGKILL so many seconds after the log has told of so many more steps."""
+    deadline = time.monotonic() + 240
+    while not (log.exists() and log.read_bytes().count(b'"event": "step"') >= already + steps):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_process_that_is_killed_at_any_moment_goes_on_to_the_very_same_detector(
+    seed: int, photos: Path, tmp_path: Path
+) -> None:
+    chance = random.Random(seed)
+    more = ("--epochs", "15", "--drop-class", "1.0", "--scales", "40", "48", "--colour", "0.2")
+    assert main(detector_flags(photos, tmp_path / "at once", *more)) == 0
+    out = tmp_path / "killed"
+    command = ["-m", "training.detector", *detector_flags(photos, out, *more)]
+    last: list[int] = []
+    for number in range(2):
+        log = out / "log.jsonl"
+        already = log.read_bytes().count(b'"event": "step"') if number else 0
+        process = start([*command, *["--resume"] * number])
+        killed_after(
+            process,
+            log,
+            already=already,
+            steps=chance.randint(1, 6),
+            seconds=chance.uniform(0.0, 0.1),
+        )
+        last.append(of_kind(read_log(log), "step")[-1]["step"])
+    process = start([*command, "--resume"])
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    assert_same_detector(tmp_path / "at once" / "model.safetensors", out / "model.safetensors")
+    events = read_log(out / "log.jsonl")
+    assert len(of_kind(events, "start")) == 3
+    begun = [event["step"] for event in of_kind(events, "start")]
+    # A state is saved after each step, so at most the one that was told last is done again.
+    assert all(there in (step - 1, step) for step, there in zip(last, begun[1:], strict=True))
+    told = TrainingLog(out / "log.jsonl").refresh()
+    assert list(told.steps) == list(range(1, 31))  # each once
+    assert comparable(events) == comparable(read_log(tmp_path / "at once" / "log.jsonl"))
+    instances = [tmp_path / name / "instances.json" for name in ("at once", "killed")]
+    assert instances[0].read_bytes() == instances[1].read_bytes()
 
 
 @pytest.mark.slow
