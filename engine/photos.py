@@ -73,8 +73,6 @@ _FIRST_BYTES = (
     *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),  # JPEG 2000
 )
 
-MANY_ENTRIES = 1000  # files and folders that are looked through however long that takes
-
 _TURNS = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -85,6 +83,7 @@ _TURNS = {
     8: Pillow.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
+MANY_ENTRIES = 1000  # files and folders that are looked through however long that takes
 
 # `warnings.catch_warnings` swaps the filters of the whole process, so one thread at a time.
 _WARNINGS = threading.Lock()
