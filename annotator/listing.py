@@ -176,6 +176,28 @@ def page(view: View, chosen: Filter, *, offset: int, limit: int) -> list[Item]:
     ]
 
 
+def find(view: View, chosen: Filter, text: str, *, after: int) -> int | None:
+    """The photo of this name, else at this place (from 1), else the next with this in its name.
+
+    Names as they are spelled but for capitals, with folders or without; the photo ``after`` which
+    to look comes last.
+    """
+    wanted = text.casefold()
+    rows = [
+        (row[1], row[2].casefold())
+        for row in view.connection.execute(_query(chosen, schema.image.c.file_name))
+    ]
+    for image_id, name in rows:
+        if wanted in (name, name.rpartition("/")[2]):
+            return int(image_id)
+    if text.isdecimal() and 1 <= int(text) <= len(rows):
+        return int(rows[int(text) - 1][0])
+    if not wanted:
+        return None
+    start = next((place for place, row in enumerate(rows) if row[0] == after), -1) + 1
+    return next((int(row[0]) for row in [*rows[start:], *rows[:start]] if wanted in row[1]), None)
+
+
 def counts(view: View) -> dict[str, int]:
     """How many photos pass each filter, over all classes."""
     photos = _photos()

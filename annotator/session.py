@@ -107,6 +107,14 @@ class ReviewSession:
                 operation=context.operation,
             )
 
+    def set_tag(self, context: Context, category: str, *, is_on: bool) -> None:
+        """Give the photo a tag, or take it away; one of the project's classes."""
+        with self.project.write() as transaction:
+            _require_seen(transaction, context)
+            change = transaction.tag_change(context.image_id, category, is_on=is_on)
+            if change is not None:
+                _write(transaction, context, "tag" if is_on else "remove tag", [change])
+
     # -- shapes ------------------------------------------------------------------------------
 
     def set_box(self, context: Context, instance_id: int, box: Box) -> int:
@@ -258,7 +266,8 @@ class ReviewSession:
                 base_revision=context.base_revision,
                 operation=context.operation,
             )
-        ids = [change.id for change in event.changes if change.after is not None]
+        changed = [one for one in event.changes if one.table == "instance"]
+        ids = [change.id for change in changed if change.after is not None]
         return ids[0] if len(ids) == 1 else None
 
     # -- around it ---------------------------------------------------------------------------

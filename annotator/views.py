@@ -149,6 +149,17 @@ class View:
             tags[image_id] = (*tags.get(image_id, ()), names[category_id])
         return tags
 
+    def tag_change(self, image_id: int, category: str, *, is_on: bool) -> Change | None:
+        """What gives the photo this tag or takes it away; None where it is so already."""
+        table, ids = schema.image_tag, self.category_ids()
+        values = {"image_id": image_id, "category_id": ids[category]}
+        row = self.connection.execute(select(table).filter_by(**values)).one_or_none()
+        if is_on == (row is not None):
+            return None
+        if row is None:
+            return Change("image_tag", None, None, values)
+        return Change("image_tag", row.id, dict(row._mapping), None)
+
     # -- instances ---------------------------------------------------------------------------
 
     def instances(self, image_id: int) -> list[Instance]:
@@ -246,11 +257,20 @@ class View:
         for passed, event_id in enumerate(reversed(steps)):
             event = self.event(event_id)
             asked = inverse(event.changes) if kind == UNDO else event.changes
-            rows = [(change, self.row(change.table, change.id)) for change in asked]
+            rows = [(change, self._in_its_place(change)) for change in asked]
             left = [(one, row) for one, row in rows if row is not None or one.before is None]
             if left and all(row == one.before for one, row in left):
                 return event, tuple(one for one, _ in left), passed
         return None
+
+    def _in_its_place(self, change: Change) -> dict[str, Any] | None:
+        """The row that a change is about; of a tag also the one that was given it anew since."""
+        if change.table == "image_tag" and change.before is None and change.after is not None:
+            table = schema.image_tag
+            pair = {key: change.after[key] for key in ("image_id", "category_id")}
+            row = self.connection.execute(select(table).filter_by(**pair)).one_or_none()
+            return None if row is None else dict(row._mapping)
+        return self.row(change.table, change.id)
 
     def changed_instances(self, image_id: int, *, since: int) -> list[int]:
         """The ids of the photo's instances that events after this revision touched, in order."""
@@ -320,7 +340,7 @@ class View:
         return found.first() is not None
 
     def made_by(self, operation: str) -> int | None:
-        """The instance that an action with the caller's own id has made, None where it made none."""
+        """The instance that an action with the caller's own id has made, or None."""
         for event in self._events(schema.journal.c.operation == operation):
             for change in event.changes:
                 if change.table == "instance" and change.before is None:

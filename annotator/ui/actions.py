@@ -93,6 +93,12 @@ def _confirm(session: ReviewSession, context: Context, fields: Fields) -> int | 
     return None
 
 
+def _set_tag(session: ReviewSession, context: Context, fields: Fields) -> int | None:
+    category = session.category_name(fields.whole("cls", low=1))
+    session.set_tag(context, category, is_on=fields.flag("on"))
+    return None
+
+
 def _undo(session: ReviewSession, context: Context, _fields: Fields) -> int | None:
     return session.undo(context)
 
@@ -113,6 +119,7 @@ ACTIONS: dict[str, Action] = {
     "delete": _delete,
     "clear_points": _clear_points,
     "confirm": _confirm,
+    "set_tag": _set_tag,
     "undo": _undo,
     "redo": _redo,
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,23 +102,41 @@ class Operations:
         return {"full": self._full(project, photo_id, chosen)}
 
     def step_photo(self, project: Project, fields: Fields) -> Answer:
-        """Show the photo before or after the one at hand; or the next one with a finding."""
+        """Show the photo before or after the one at hand; or the next one with something to do.
+
+        That is a finding (``flagged``), or a proposal without a decision (``undecided``).
+        """
         chosen, direction = filter_of(fields), fields.whole("dir", low=-1, high=1)
         at = fields.whole("photo", low=1)
         with project.read() as view:
             keys, key = listing.photo_keys(view, chosen), listing.key_of(view, chosen, at)
             if fields.flag("flagged"):
                 found = _next_flagged(view, keys, key)
+            elif fields.flag("undecided"):
+                todo = listing.photo_keys(view, replace(chosen, status="todo"))
+                found = _next_of(keys, key, {image_id for _, image_id in todo})
             else:
                 before, after = listing.neighbours(keys, key)
                 found = after if direction > 0 else before
         if found is None and fields.flag("flagged"):
             raise ReviewError("no other photo of this list has a finding")
+        if found is None and fields.flag("undecided"):
+            raise ReviewError("on no other photo of this list is anything left to decide")
         if found is None:
             raise ReviewError(
                 "this is the last photo of the list" if direction > 0 else "this is the first photo"
             )
         return {"full": self._full(project, found[1], chosen)}
+
+    def find_photo(self, project: Project, fields: Fields) -> Answer:
+        """Show the photo of this name, at this place of the list, or with this in its name."""
+        chosen, text = filter_of(fields), fields.text("text").strip()
+        at = fields.whole("photo", low=1)
+        with project.read() as view:
+            found = listing.find(view, chosen, text, after=at)
+        if found is None:
+            raise ReviewError(f"no photo of this list has the place or the name '{text}'")
+        return {"full": self._full(project, found, chosen)}
 
     def strip(self, project: Project, fields: Fields) -> Answer:
         """A stretch of the filmstrip."""
@@ -203,6 +222,7 @@ class Operations:
                 "remove": [one for one in changed if one not in present],
                 "select": selected,
                 "findings": _findings(view, image_id),
+                "tags": [ids[tag] for tag in view.tags(image_id)],
                 "counts": _counts(view),
             }
 
@@ -269,10 +289,14 @@ def _findings(view: View, image_id: int) -> list[Answer]:
 
 
 def _next_flagged(view: View, keys: list[Key], at: Key) -> Key | None:
-    """The next photo of the list with a suspicious finding, from the beginning again at the end."""
-    flagged = {one.image_id for one in qa.open_findings(view, kinds=qa.SUSPICIOUS)}
+    """The next photo of the list with a suspicious finding."""
+    return _next_of(keys, at, {one.image_id for one in qa.open_findings(view, kinds=qa.SUSPICIOUS)})
+
+
+def _next_of(keys: list[Key], at: Key, wanted: set[int]) -> Key | None:
+    """The next photo of the list that is wanted, from the beginning again at the end."""
     turned = sorted((key for key in keys if key != at), key=lambda key: (key < at, key))
-    return next((key for key in turned if key[1] in flagged), None)
+    return next((key for key in turned if key[1] in wanted), None)
 
 
 def _is_done(project: Project, operation: str) -> bool:
@@ -350,6 +374,7 @@ def _evidence(seen: Evidence) -> Answer:
 OPERATIONS: dict[str, Callable[[Operations, Project, Fields], Answer]] = {
     "open": Operations.open_photo,
     "step": Operations.step_photo,
+    "find": Operations.find_photo,
     "list": Operations.strip,
     "get": Operations.same_photo,
     "alternatives": Operations.alternatives,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -24,36 +22,8 @@ from annotator.views import Photo
 from annotator.workspace import Workspace
 from engine.geometry import mask_to_rle
 from engine.types import Candidate, Evidence, Prompts, RankedMask, Rle, Source
+from tests.annotator.door import Page
 from tests.fakes import SquareSegmenter, proposal, square_mask
-
-
-class Page:
-    """What the browser does: sends operations, remembers the revision."""
-
-    def __init__(self, operations: Operations, key: str) -> None:
-        self._operations = operations
-        self._key = key
-        self.photo: int | None = None
-        self.revision = 0
-
-    def send(self, op: str, **fields: Any) -> dict[str, Any]:
-        message = {
-            "op": op,
-            "op_id": str(uuid4()),
-            "project": self._key,
-            "photo": self.photo,
-            "base_rev": self.revision,
-            "tab": "t",
-            **fields,
-        }
-        # Over the wire and back, so that nothing but JSON passes.
-        answer = json.loads(json.dumps(self._operations.handle(json.loads(json.dumps(message)))))
-        full = answer.get("full")
-        if full and full["photo"]:
-            self.photo, self.revision = full["photo"], full["rev"]
-        elif "rev" in answer:
-            self.revision = answer["rev"]
-        return answer
 
 
 @pytest.fixture
@@ -400,6 +370,6 @@ def test_every_operation_has_been_named_in_the_door() -> None:
     assert set(OPERATIONS) == {
         *("open", "step", "list", "get", "add_class", "set_status", "accept_all", "set_class"),
         *("set_box", "add_box", "click", "brush", "delete", "clear_points", "undo", "redo"),
-        *("alternatives", "choose", "confirm"),
+        *("alternatives", "choose", "confirm", "set_tag", "find"),
         *("thresholds", "preview_above", "accept_above", "take_back"),
     }

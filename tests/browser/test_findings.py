@@ -112,3 +112,33 @@ def test_suspicious_labels_are_confirmed_or_mended_by_key_and_the_rest_accepted_
     project.check_journal()
     project.close()
     assert screen.errors == []
+
+
+def test_a_wrong_tag_is_taken_away_beside_its_class(
+    server: Server, context: BrowserContext
+) -> None:
+    project = Project.open(server.folder)
+    with project.read() as view:
+        photo = next(one for one in view.photos() if one.file_name == "camera.png")
+        (tag, *_) = [view.category_ids()[name] for name in view.tags(photo.id)]
+    screen = Screen(context, f"{server.url}?project={server.key}&photo={photo.id}")
+    page = screen.page
+    for _ in screen.instances:
+        screen.press("d")
+    reasons = page.locator(".t2m-finding-reason")
+    expect(reasons.first).to_contain_text("but everything is decided and there is none")
+    count = reasons.count()
+    toggle = page.locator(f'[data-action="toggle-tag"][data-id="{tag}"]')
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    toggle.click()
+    screen.wait()
+    expect(toggle).to_have_attribute("aria-pressed", "false")
+    expect(reasons).to_have_count(count - 1)
+    with project.read() as view:
+        assert tag not in [view.category_ids()[name] for name in view.tags(photo.id)]
+    screen.press("Control+z")
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    expect(reasons).to_have_count(count)
+    project.check_journal()
+    project.close()
+    assert screen.errors == []

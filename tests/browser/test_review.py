@@ -257,6 +257,39 @@ def test_a_class_that_is_new_can_be_added_and_used(screen: Screen, server: Serve
     assert screen.instance(number)["cls"] != before
 
 
+def test_a_photo_is_gone_to_by_name_by_place_and_where_something_is_left(screen: Screen) -> None:
+    position = screen.page.locator('[data-part="position"]')
+    field = screen.page.locator('[data-part="place"]')
+    cat = screen.state["photo"]
+    screen.page.keyboard.press("/")
+    expect(field).to_be_focused()
+    field.press_sequentially("CAMERA")
+    screen.page.keyboard.press("Enter")
+    expect(screen.page.locator('[data-part="name"]')).to_have_text("camera.png")
+    expect(field).to_be_hidden()
+    screen.wait()
+    position.click()
+    field.press_sequentially("1")
+    screen.page.keyboard.press("Enter")
+    expect(position).to_contain_text("1 /")
+    screen.wait()
+    screen.page.keyboard.press("/")
+    field.press_sequentially("zebra")
+    screen.page.keyboard.press("Enter")
+    notice = screen.page.locator('[data-part="notice"]')
+    expect(notice).to_contain_text("No photo of this list has the place or the name 'zebra'")
+    screen.page.keyboard.press("/")
+    screen.page.keyboard.press("Escape")
+    expect(position).to_contain_text("1 /")
+    seen = set()
+    while cat not in seen:
+        screen.press("u")
+        assert any(one["status"] == "proposed" for one in screen.instances)
+        assert screen.state["photo"] not in seen
+        seen.add(screen.state["photo"])
+    assert screen.errors == []
+
+
 def test_boxes_are_exact_when_zoomed_in(screen: Screen) -> None:
     number = screen.instances[0]["id"]
     middle = screen.point(200, 150)

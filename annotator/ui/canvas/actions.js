@@ -6,7 +6,7 @@ const BRUSH_STEP = 1.2;
 
 /**
  * parts: {state, session, chrome, tools, strip, cycle, viewChanged, render, remember, fit, openHelp,
- * submitClass, reloadPhoto}.
+ * submitClass, reloadPhoto, askPlace}.
  */
 function createActions(parts) {
   const { state, session, chrome, tools } = parts;
@@ -103,7 +103,7 @@ function createActions(parts) {
     const now = state.finding();
     const next = now && findingAfter(state.findings(), now);
     if (next) look(next);
-    else go(() => session.step(1, true));
+    else go(() => session.step(1, { flagged: true }));
   }
 
   /** Draw what may be missing, as the detector saw it; the segmenter finds its mask. */
@@ -138,6 +138,15 @@ function createActions(parts) {
       session.edit({ op: "set_class", id: one.id, cls: found.id });
     }
     parts.render();
+  }
+
+  /** Give the photo the tag of a class, or take it away. */
+  function toggleTag(id) {
+    const found = mayEdit() && state.doc.classes.find((one) => String(one.id) === String(id));
+    if (!found) return;
+    const on = !state.doc.tags.includes(found.id);
+    session.edit({ op: "set_tag", cls: found.id, on });
+    tell((on ? "The photo is tagged " : "The photo is no longer tagged ") + found.name + ".");
   }
 
   function classByDigit(digit) {
@@ -265,6 +274,7 @@ function createActions(parts) {
     chooseTool,
     classByDigit,
     findOrAddClass,
+    goTo: (text) => text && go(() => session.find(text)),
     stepInstance,
     run: {
       accept: () => { const one = subject(); if (one) accept(one, true); },
@@ -291,9 +301,12 @@ function createActions(parts) {
       "above-undo": () => parts.above.undoLast(),
       "close-above": () => parts.above.close(),
       class: setClass,
+      "toggle-tag": toggleTag,
       select: (id) => { const one = byId(id); if (one) select(one.id, true); },
       "next-photo": () => state.hasPhoto() && go(() => session.step(1)),
       "previous-photo": () => state.hasPhoto() && go(() => session.step(-1)),
+      "next-undecided": () => state.hasPhoto() && go(() => session.step(1, { undecided: true })),
+      "go-to": () => state.hasPhoto() && parts.askPlace(),
       "open-photo": (id) => go(() => session.open(Number(id))),
       "next-instance": () => stepInstance(1),
       "previous-instance": () => stepInstance(-1),

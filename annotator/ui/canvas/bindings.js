@@ -12,7 +12,8 @@ function bindControls({ root, state, chrome, actions, stage, signal, remember, r
     if (!button || !root.contains(button) || button.disabled) return;
     if (button.dataset.tool) actions.chooseTool(button.dataset.tool);
     else actions.run[button.dataset.action](button.dataset.id, button);
-    if (event.detail > 0 && !hasDialog(root)) backToPhoto();
+    const asks = button.dataset.action === "go-to";
+    if (event.detail > 0 && !asks && !hasDialog(root)) backToPhoto();
   }, { signal });
 
   const onInput = (name, change) => part(name).addEventListener("input", (event) => {
@@ -38,6 +39,19 @@ function bindControls({ root, state, chrome, actions, stage, signal, remember, r
     } else return;
     event.preventDefault();
     event.stopPropagation();
+  }, { signal });
+
+  const place = part("place");
+  place.addEventListener("blur", () => {
+    place.hidden = true;
+    part("position").hidden = false;
+  }, { signal });
+  place.addEventListener("keydown", (event) => {
+    if (event.isComposing || !["Enter", "Escape"].includes(event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    backToPhoto(); // and so away from the field
+    if (event.key === "Enter") actions.goTo(place.value.trim());
   }, { signal });
 
   const readFilter = () => {

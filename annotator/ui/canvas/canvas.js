@@ -240,6 +240,15 @@ function mountReview(element, { trigger, props, server, watch }) {
     part("help").showModal();
   }
 
+  /** A field in place of the photo's position, until it is left. */
+  function askPlace() {
+    const field = part("place");
+    field.value = "";
+    field.hidden = false;
+    part("position").hidden = true;
+    field.focus();
+  }
+
   function submitClass() {
     const input = part("class-query");
     if (!actions.findOrAddClass(input.value)) return;
@@ -250,7 +259,7 @@ function mountReview(element, { trigger, props, server, watch }) {
 
   const actions = createActions({
     state, session, chrome, tools, strip, cycle, above, viewChanged, render, remember, fit, openHelp,
-    submitClass, repaint, reloadPhoto: () => loadPhoto(state.doc),
+    submitClass, repaint, askPlace, reloadPhoto: () => loadPhoto(state.doc),
   });
 
   bindControls({ root, state, chrome, actions, stage, signal, remember, render, repaint, submitClass });

@@ -123,6 +123,8 @@ function createChrome(root, state) {
     const nav = state.nav();
     enable("previous-photo", state.hasPhoto());
     enable("next-photo", state.hasPhoto());
+    enable("next-undecided", state.hasPhoto());
+    enable("go-to", state.hasPhoto());
     const index = nav.index === null ? "–" : nav.index + 1;
     text("position", state.hasPhoto() ? index + " / " + nav.total : "");
     text("name", state.hasPhoto() ? state.doc.name : "");

@@ -34,6 +34,9 @@ const SHORTCUTS = [
   { group: "Tools", action: "clear-points", keys: ["C"], text: "Clear the clicks of the selection" },
   { group: "Go", action: "next-photo", keys: ["→", "N", "Enter"], text: "Next photo" },
   { group: "Go", action: "previous-photo", keys: ["←"], text: "Previous photo" },
+  { group: "Go", action: "next-undecided", keys: ["U"],
+    text: "Next photo with something left to decide" },
+  { group: "Go", action: "go-to", keys: ["/"], text: "Go to a photo by its name or its place" },
   { group: "Go", action: "next-instance", keys: ["↓", "Tab"], text: "Next instance" },
   { group: "Go", action: "previous-instance", keys: ["↑", "Shift+Tab"], text: "Previous instance" },
   { group: "Go", action: "next-finding", keys: ["S"],
@@ -85,7 +88,8 @@ function applyPatch(doc, patch) {
   const known = new Set(doc.instances.map((one) => one.id));
   for (const one of changed.values()) if (!known.has(one.id)) instances.push(one);
   const next = { ...doc, instances };
-  const facts = ["rev", "can_undo", "can_redo", "undo_label", "redo_label", "counts", "findings"];
+  const facts = ["rev", "can_undo", "can_redo", "undo_label", "redo_label", "counts", "findings",
+    "tags"];
   for (const key of facts) {
     if (patch[key] !== undefined) next[key] = patch[key];
   }
@@ -116,6 +120,8 @@ function previewOp(doc, op) {
         ...doc,
         findings: doc.findings.filter((one) => one.subject !== op.subject || one.state !== op.state),
       };
+    case "set_tag":
+      return { ...doc, tags: [...doc.tags.filter((tag) => tag !== op.cls), ...(op.on ? [op.cls] : [])] };
     case "delete":
       return { ...doc, instances: doc.instances.filter((one) => one.id !== op.id) };
     case "accept_all":

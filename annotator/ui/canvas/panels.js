@@ -53,15 +53,17 @@ function reconcile(parent, items, keyOf, create, update) {
 // ---- classes --------------------------------------------------------------------------------
 
 function makeClassRow(one) {
-  const row = make("button", "t2m-class");
-  row.type = "button";
-  row.dataset.action = "class";
-  row.dataset.id = one.id;
-  const tag = make("span", "t2m-class-tag");
-  tag.append(icon("tag"));
-  row.append(
+  const row = make("div", "t2m-class-row");
+  const shown = make("button", "t2m-class");
+  shown.type = "button";
+  shown.dataset.action = "class";
+  shown.dataset.id = one.id;
+  shown.append(
     make("kbd", "t2m-key"), make("span", "t2m-swatch"), make("span", "t2m-class-name"),
-    tag, make("span", "t2m-class-count"));
+    make("span", "t2m-class-count"));
+  const tag = actionButton("toggle-tag", "tag", "", one.id);
+  tag.classList.add("t2m-class-tag");
+  row.append(shown, tag);
   return row;
 }
 
@@ -81,18 +83,22 @@ function renderClasses(list, state, query) {
     if (one.status !== "rejected") counts.set(one.cls, (counts.get(one.cls) || 0) + 1);
   }
   reconcile(list, shown, ({ one }) => one.id, ({ one }) => makeClassRow(one), (row, item) => {
-    const [key, swatch, name, tag, count] = row.children;
+    const [shownClass, tag] = row.children;
+    const [key, swatch, name, count] = shownClass.children;
     const { one, digit } = item;
+    const isTagged = tags.has(one.id);
     key.textContent = digit;
     key.hidden = !digit;
     swatch.style.background = css(one.rgb);
     name.textContent = one.name;
-    tag.hidden = !tags.has(one.id);
-    tag.title = "The photo is tagged " + one.name;
+    tag.disabled = !state.canEdit();
+    tag.setAttribute("aria-pressed", String(isTagged));
+    tag.setAttribute("aria-label", "Photo is tagged " + one.name);
+    tag.title = isTagged ? "The photo is tagged " + one.name + "; a click takes the tag away"
+      : "Tag the photo " + one.name;
     count.textContent = counts.get(one.id) || "";
-    row.setAttribute("aria-pressed", String(one.id === marked));
-    row.title = one.name + (digit ? " (" + digit + ")" : "") +
-      (tags.has(one.id) ? ": the photo has this tag" : "");
+    shownClass.setAttribute("aria-pressed", String(one.id === marked));
+    shownClass.title = one.name + (digit ? " (" + digit + ")" : "");
   });
   return shown.length;
 }

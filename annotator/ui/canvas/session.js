@@ -138,7 +138,7 @@ function createSession(state, ask, view, unsaved) {
     const more = dropped ? " " + plural(dropped, "later change was", "later changes were") +
       " not applied." : "";
     // The end of the list is no mishap.
-    const kind = op.op === "step" && error.code === "review" ? "info" : "error";
+    const kind = ["step", "find"].includes(op.op) && error.code === "review" ? "info" : "error";
     view.tell(sentence(error.message) + more, kind);
     if (full) adopt(full, op);
     else refresh();
@@ -238,7 +238,7 @@ function createSession(state, ask, view, unsaved) {
   function resume(after) {
     const edits = unsaved.kept(state.project);
     if (!edits.length) return false;
-    open(edits[0].photo, after); // so that it is seen what becomes of them
+    open(edits[0].photo, after, true); // so that it is seen what becomes of them
     for (const edit of edits) outbox.push(edit);
     view.tell("Sending " + plural(edits.length, "change", "changes") + " that " +
       (edits.length === 1 ? "was" : "were") + " not saved before the page was loaded again.");
@@ -250,9 +250,15 @@ function createSession(state, ask, view, unsaved) {
     open,
     edit,
     resume,
-    step(dir, flagged = false) {
+    /** `only`: {flagged: true} or {undecided: true}, the next photo of that kind. */
+    step(dir, only = {}) {
       state.navigating = true;
-      read({ op: "step", dir, flagged, filter: state.filter, moves: true });
+      read({ op: "step", dir, ...only, filter: state.filter, moves: true });
+    },
+    /** The photo of this name, or at this place of the list. */
+    find(text) {
+      state.navigating = true;
+      read({ op: "find", text, filter: state.filter, moves: true });
     },
     /** A page of the film strip; outside the outbox, because it waits for no edit. */
     list: (offset, limit) =>

@@ -105,3 +105,24 @@ test("the next photo can be asked for while one is still opening", () => {
   run["next-photo"]();
   assert.deepEqual([stepped, told], [[[1]], []]);
 });
+
+test("the tag beside a class is given and taken away, and shown at once", () => {
+  const { run, sent, told, state } = screen();
+  state.doc = { ...state.doc, classes: [{ id: 1, name: "cat" }, { id: 2, name: "dog" }], tags: [1] };
+  run["toggle-tag"]("2");
+  assert.deepEqual(state.doc.tags, [1, 2]);
+  run["toggle-tag"]("1");
+  assert.deepEqual(state.doc.tags, [2]);
+  assert.deepEqual(sent, [
+    { op: "set_tag", cls: 2, on: true }, { op: "set_tag", cls: 1, on: false }]);
+  assert.equal(told[1].text, "The photo is no longer tagged cat.");
+  state.navigating = true;
+  run["toggle-tag"]("1");
+  assert.equal(sent.length, 2, "nobody tags a photo that is still coming");
+});
+
+test("U goes to the next photo with something left to decide", () => {
+  const { run, stepped } = screen();
+  run["next-undecided"]();
+  assert.deepEqual(stepped, [[1, { undecided: true }]]);
+});
