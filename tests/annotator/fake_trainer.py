@@ -31,12 +31,16 @@ from exports.tags import read_tags
 from exports.whole_files import write_whole
 
 EPOCH = 10  # steps
+LONGEST_HOLD = 1800.0  # seconds; whoever is left behind by a test that failed ends then
 GO_ON = "go-on"  # a file in the folder of a training that lets a held trainer go on, once
 
 
 def wait_to_go_on(file: Path, *, is_over: Callable[[], bool] = lambda: False) -> None:
     """Until the file is there, which is taken away, or something else ends the waiting."""
+    deadline = time.monotonic() + LONGEST_HOLD
     while not is_over():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody made {file}")
         try:
             file.unlink()
         except FileNotFoundError:

@@ -233,14 +233,15 @@ def test_two_processes_propose_what_one_does(many: Project) -> None:
 
 
 @pytest.fixture
-def gates(many: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def gates(many: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """The photos of `many`, which no worker opens before this test lets it: all of them."""
     for variable, value in photo_gates.gated(tmp_path / "gates").items():
         monkeypatch.setenv(variable, value)
     with many.read() as view:
         places = [many.photo_path(photo) for photo in view.photos()]
     photo_gates.shut(places)
-    return places
+    yield places
+    photo_gates.let_in(places)  # of a test that failed nothing stays behind
 
 
 CLASSICAL = ("--working-side", "32")
