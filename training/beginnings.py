@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from engine.errors import WeightsError
 from engine.localizers import build
 from engine.localizers.cam import CamNetwork
 from engine.localizers.pretrained import load_deit, load_trunk
 from engine.localizers.saved import load_localizer
+from engine.torch_files import state_dict_of
 from training.settings import Settings
 
 CLASSIFIER = ("head.", "fc.")  # parameters whose shape depends on the classes
 ADDED = {"sat": ("loc_", "kernel"), "gtformer": ("glo_embed", "global_projections.", "kernel")}
 """What SAT and GTFormer have and TS-CAM has not."""
-WRAPPINGS = ("model", "state_dict")  # under which published checkpoints keep their weights
 
 
 def make_network(
@@ -92,22 +89,3 @@ def _fill_from_localizer(
             " give its network options and image_size"
         )
     network.load_state_dict(taken)
-
-
-def state_dict_of(path: Path) -> Mapping[str, Tensor]:
-    """Of a file that torch wrote: DeiT's or torchvision's published weights."""
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise WeightsError(
-            f"cannot read weights {os.fspath(path)!r} ({' '.join(str(error).split())[:120]});"
-            " give a model.safetensors, or a file of weights alone"
-        ) from error
-    for name in WRAPPINGS:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    if not isinstance(content, dict) or not all(
-        isinstance(one, Tensor) for one in content.values()
-    ):
-        raise WeightsError(f"{os.fspath(path)!r} holds no weights by name; give another file")
-    return content

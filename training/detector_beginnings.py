@@ -13,10 +13,10 @@ from engine.detectors import build, kind_of
 from engine.detectors.pretrained import CLASS_LAYERS, load_backbone, load_but_classes
 from engine.detectors.saved import load_detector
 from engine.options import from_dict
+from engine.torch_files import state_dict_of
 from engine.weight_files import fill
 from training.averages import Average
 from training.batches import Plan
-from training.beginnings import state_dict_of
 from training.detection_set import DetectionSet
 from training.detector_settings import OURS, DetectorSettings
 from training.detector_steps import DetectorTraining

@@ -47,18 +47,30 @@ class Kept(Protocol):
 def save_state(
     folder: Path, kept: Mapping[str, Kept], progress: Progress, *, fingerprint: str
 ) -> None:
-    """Replace the folder's state; a kill at any moment leaves the old or the new one."""
+    """Replace the folder's state; a kill at any moment leaves the old or the new one.
+
+    JobError where it cannot be written, as on a full disk: the old one stays.
+    """
     content = {
         **{name: one.state_dict() for name, one in kept.items()},
         "progress": vars(progress).copy(),
         "fingerprint": fingerprint,
     }
     beside = folder / f".{NAME}.part"
-    with beside.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, folder / NAME)
+    try:
+        try:
+            with beside.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, folder / NAME)
+        finally:
+            beside.unlink(missing_ok=True)  # there only where something went wrong
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk by either
+        raise JobError(
+            f"cannot write {os.fspath(folder / NAME)!r} ({' '.join(str(error).split())[:120]});"
+            " make room on the disk, then resume"
+        ) from error
 
 
 def load_state(folder: Path, kept: Mapping[str, Kept], *, fingerprint: str) -> Progress:
@@ -79,7 +91,15 @@ def load_state(folder: Path, kept: Mapping[str, Kept], *, fingerprint: str) -> P
         for name, one in kept.items():
             one.load_state_dict(content[name])
         return Progress(**content["progress"])
-    except (OSError, RuntimeError, pickle.UnpicklingError, LookupError, EOFError) as error:
+    # A TypeError is a state of another version, with other fields.
+    except (
+        OSError,
+        RuntimeError,
+        TypeError,
+        pickle.UnpicklingError,
+        LookupError,
+        EOFError,
+    ) as error:
         raise JobError(
             f"{os.fspath(path)!r} is damaged ({' '.join(str(error).split())[:120]});"
             " start in a new folder"

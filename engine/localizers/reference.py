@@ -12,9 +12,8 @@ from engine.errors import WeightsError
 from engine.localizers import kind_of
 from engine.localizers.options import SIZES
 from engine.options import from_dict
+from engine.torch_files import PARALLEL, WRAPPINGS
 from engine.weight_files import fill
-
-WRAPPINGS = ("model", "state_dict")
 
 # All other names are the same.
 KERNEL_THERE, KERNEL_HERE = "weight", "kernel"
@@ -57,7 +56,7 @@ def _unwrapped(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
         if isinstance(state_dict.get(name), Mapping):
             state_dict = state_dict[name]
     tensors = {
-        name.removeprefix("module."): value
+        name.removeprefix(PARALLEL): value
         for name, value in state_dict.items()
         if isinstance(value, Tensor)
     }
