@@ -27,7 +27,8 @@ from tests.fakes import proposal
 pytestmark = pytest.mark.slow
 
 ROUNDS = 20
-LONGEST_ROUND = 2.0  # seconds of work before a kill: a dozen operations or more
+LONGEST_ROUND = 12  # operations acknowledged before a kill
+LONGEST_DELAY = 0.3  # seconds from there to the kill: in the midst of one operation or another
 PHOTOS = 4
 WIDTH, HEIGHT = 120, 90
 
@@ -55,7 +56,7 @@ class Reviewer:
 
     def connect(self) -> Message:
         """Load the page and open the photo where the review stopped; what it shows."""
-        self._connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=60)
+        self._connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=240)
         self._connection.request("GET", "/config")
         config = json.loads(self._connection.getresponse().read())
         self._component = next(
@@ -217,12 +218,20 @@ def operations(project: Project) -> Counter[str]:
         return Counter(view.connection.execute(query).scalars())
 
 
-def work_until_killed(server: Server, reviewer: Reviewer, *, seconds: float) -> None:
-    """Act as fast as answers come, until a kill from another thread ends it."""
+def work_until_killed(
+    server: Server, reviewer: Reviewer, *, operations: int, seconds: float
+) -> None:
+    """Act as fast as answers come, until a kill from another thread ends it.
+
+    It comes so many seconds after the server has acknowledged so many operations.
+    """
     assert server.process is not None
+    enough = len(reviewer.acknowledged) + operations
+    while len(reviewer.acknowledged) < enough:
+        reviewer.act()
     killer = threading.Timer(seconds, server.process.kill)
     killer.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     try:
         while time.monotonic() < deadline:
             reviewer.act()
@@ -233,16 +242,17 @@ def work_until_killed(server: Server, reviewer: Reviewer, *, seconds: float) -> 
     raise AssertionError("the server outlived its kill")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)  # a server starts once a round
 def test_what_was_acknowledged_survives_every_kill_and_nothing_is_done_twice(
     running: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chance = random.Random(20)
+    chance, moments = random.Random(20), random.Random(21)
     reviewer = Reviewer(running, chance)
     reviewer.connect()
     unanswered = 0
     for _ in range(ROUNDS):
-        work_until_killed(running, reviewer, seconds=chance.uniform(0, LONGEST_ROUND))
+        delay, work = moments.uniform(0, LONGEST_DELAY), moments.randint(0, LONGEST_ROUND)
+        work_until_killed(running, reviewer, operations=work, seconds=delay)
         reviewer.disconnect()
         running.kill()
         restart = threading.Thread(target=running.start)
