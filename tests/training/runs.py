@@ -15,6 +15,7 @@ from PIL import Image
 from exports.tags import write_tags
 from training.settings import Machine, Settings, settings_for
 
+PATIENCE = 900  # seconds for a process on a machine that has much else to do
 ROOT = Path(__file__).parent.parent.parent
 TINY = {"embed_dim": 12, "depth": 3, "heads": 2, "patch_size": 16}
 RECIPE = {"epochs": 3, "batch": 4, "image_size": 32, "resize": 36, "learning_rate": 1e-3}

@@ -24,7 +24,7 @@ from tests.training.detector_runs import (
     uneven_photos,
     written,
 )
-from tests.training.runs import start
+from tests.training.runs import PATIENCE, start
 from tests.training.test_detector_runs import assert_same_detector
 from tests.training.test_runs import of_kind
 from training.detector import main, train
@@ -32,6 +32,9 @@ from training.log import Event, read_log
 from training.loop import Stopped
 from training.run_folder import STOPPED
 from training.state import NAME as STATE
+
+# Several processes import torch, and wait for each other.
+pytestmark = pytest.mark.timeout(2 * PATIENCE)
 
 
 @pytest.fixture
@@ -214,13 +217,13 @@ def test_sigterm_finishes_the_step_and_says_how_to_go_on(photos: Path, tmp_path:
     flags = detector_flags(photos, out, "--epochs", "5000")
     process = start(["-m", "training.detector", *flags])
     log = out / "log.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not (log.exists() and b'"step", "at"' in log.read_bytes()):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == STOPPED, said
     assert "--resume" in said
     events = read_log(log)
@@ -233,14 +236,14 @@ def killed_after(
     process: subprocess.Popen[str], log: Path, *, already: int, steps: int, seconds: float
 ) -> None:
     """SIGKILL so many seconds after the log has told of so many more steps."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + PATIENCE
     while not (log.exists() and log.read_bytes().count(b'"event": "step"') >= already + steps):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(seconds)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
 
 
@@ -268,7 +271,7 @@ def test_a_process_that_is_killed_at_any_moment_goes_on_to_the_very_same_detecto
         )
         last.append(of_kind(read_log(log), "step")[-1]["step"])
     process = start([*command, "--resume"])
-    _, said = process.communicate(timeout=240)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert_same_detector(tmp_path / "at once" / "model.safetensors", out / "model.safetensors")
     events = read_log(out / "log.jsonl")
@@ -302,7 +305,7 @@ def test_two_processes_learn_what_one_learns(model: str, tmp_path: Path) -> None
         for rank in ("0", "1")
     ]
     for process in processes:
-        _, said = process.communicate(timeout=240)
+        _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
     assert_same_detector(alone / "model.safetensors", shared / "model.safetensors", tolerance=1e-5)
     events, alone_events = (read_log(one / "log.jsonl") for one in (shared, alone))

@@ -12,13 +12,16 @@ import torch
 
 from engine.errors import JobError
 from tests.ports import free_port
-from tests.training.runs import flags, sixteen_photos, start, tiny
+from tests.training.runs import PATIENCE, flags, sixteen_photos, start, tiny
 from tests.training.test_runs import assert_same_weights, of_kind
 from training.log import Event, read_log
 from training.loop import Stopped
 from training.run_folder import STOPPED
 from training.state import NAME as STATE
 from training.wsol import main, train
+
+# Several processes import torch, and wait for each other.
+pytestmark = pytest.mark.timeout(2 * PATIENCE)
 
 # Kills itself with -9 when the given step is logged, before that step is saved.
 KILLED_AT = """
@@ -63,7 +66,7 @@ def test_a_killed_run_goes_on_to_the_very_same_network(
             train(tiny(photos, out, model=model), on_event=dies)
     else:
         process = start(["-c", KILLED_AT, "5", *flags(photos, out)])
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == -signal.SIGKILL, said
         with (out / "log.jsonl").open("ab") as file:
             file.write(b'{"event": "st')  # as a power cut would leave it
@@ -82,13 +85,13 @@ def test_sigterm_finishes_the_step_and_the_run_can_go_on(photos: Path, tmp_path:
     arguments = flags(photos, out, "--epochs", "5000")
     process = start(["-m", "training.wsol", *arguments])
     log = out / "log.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not (log.exists() and b'"step", "at"' in log.read_bytes()):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == STOPPED, said
     assert "--resume" in said
     events = read_log(log)
@@ -195,7 +198,7 @@ def test_two_processes_learn_what_one_learns(photos: Path, tmp_path: Path) -> No
         for rank in ("0", "1")
     ]
     for process in processes:
-        _, said = process.communicate(timeout=180)
+        _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
     assert_same_weights(alone / "model.safetensors", shared / "model.safetensors", tolerance=1e-5)
     events = read_log(shared / "log.jsonl")
