@@ -142,3 +142,23 @@ def test_a_wrong_tag_is_taken_away_beside_its_class(
     project.check_journal()
     project.close()
     assert screen.errors == []
+
+
+def test_the_class_of_the_selected_object_is_in_sight(
+    server: Server, context: BrowserContext
+) -> None:
+    project = Project.open(server.folder)
+    with project.read() as view:
+        last = next(one.id for one in view.photos() if one.file_name == "rocket.jpg")
+    project.close()
+    screen = Screen(context, f"{server.url}?project={server.key}&photo={last}")
+    below = screen.page.evaluate(
+        """() => {
+          const list = document.querySelector('.t2m-root [data-part="classes"]');
+          const row = list.querySelector('[aria-pressed="true"][data-action="class"]');
+          const [shown, place] = [list.getBoundingClientRect(), row.getBoundingClientRect()];
+          return [row.textContent, list.scrollHeight > list.clientHeight,
+            place.top >= shown.top && place.bottom <= shown.bottom + 1];
+        }"""
+    )
+    assert below == ["8rocket1", True, True]

@@ -100,6 +100,8 @@ function renderClasses(list, state, query) {
     shownClass.setAttribute("aria-pressed", String(one.id === marked));
     shownClass.title = one.name + (digit ? " (" + digit + ")" : "");
   });
+  const current = list.querySelector('[data-action="class"][aria-pressed="true"]');
+  bringIntoSight(list, current, current && current.dataset.id);
   return shown.length;
 }
 
@@ -157,15 +159,20 @@ function renderInstances(list, state) {
   reconcile(list, state.visible(), (one) => one.id, makeInstanceRow,
     (row, one) => updateInstanceRow(row, one, state));
   const selected = list.querySelector('[aria-selected="true"]');
-  if (selected && selected.dataset.id !== list.dataset.inSight) {
-    list.dataset.inSight = selected.dataset.id;
+  bringIntoSight(list, selected, selected && selected.dataset.id);
+}
+
+/** Scroll the list to a row that is another one than last time; whoever scrolls on is let be. */
+function bringIntoSight(list, row, id) {
+  if (!list.clientHeight) return; // hidden: nothing has a place
+  if (row && id !== list.dataset.inSight) {
     // Not scrollIntoView: that would scroll the page as well.
-    const [top, bottom] = [selected.offsetTop, selected.offsetTop + selected.offsetHeight];
-    if (top < list.scrollTop) list.scrollTop = top;
-    else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
-  } else if (!selected) {
-    list.dataset.inSight = "";
+    const [shown, place] = [list.getBoundingClientRect(), row.getBoundingClientRect()];
+    const over = place.bottom - (shown.top + list.clientHeight);
+    if (place.top < shown.top) list.scrollTop += place.top - shown.top;
+    else if (over > 0) list.scrollTop += over;
   }
+  list.dataset.inSight = row ? id : "";
 }
 
 function renderNotes(list, notes) {
