@@ -17,7 +17,7 @@ const MESSAGES = {
   },
   unreachable: {
     title: "The server does not answer",
-    text: "Nothing is lost. Check that the app is still running.",
+    text: "Nothing is lost, and the page asks again by itself. Check that the app is still running.",
     button: "Try again",
     run: "reopen",
   },

@@ -4,12 +4,15 @@
 
 const STILL_OPENING = "The next photo is still opening; press again.";
 const EDITED_HINT_MS = 300; // side panels refresh once after a burst of edits, not per edit
+const REOPEN_SECONDS = 5; // with no photo at all there is nothing else to do
 
 /**
  * ask(op) -> Promise<answer|undefined>. view: {photoChanged(full), changed(), tell(text, kind,
  * action), editing(), acknowledged()}, called after `state` is up to date. unsaved: see unsaved.js.
+ * later(work, seconds) does it then.
  */
-function createSession(state, ask, view, unsaved) {
+function createSession(state, ask, view, unsaved,
+  later = (work, seconds) => setTimeout(work, seconds * 1000)) {
   let hintTimer = 0;
   let lastFull = null; // what the probe found: the truth to fall back to
   const tab = newId();
@@ -160,6 +163,9 @@ function createSession(state, ask, view, unsaved) {
     const more = dropped ? " Changes that followed from it: " + dropped + "." : "";
     const again = { label: "Try again", run: () => resend(op) };
     view.tell(what + more, "error", again);
+    // A server that was busy or away when the page was loaded: the page must not stay empty.
+    const isStillEmpty = () => state.unreachable && !outbox.pending.length;
+    if (state.unreachable) later(() => isStillEmpty() && resend(op), REOPEN_SECONDS);
   }
 
   function resend(op) {

@@ -35,7 +35,7 @@ const full = (fields = {}) => ({
 });
 
 /** A session whose server is `reply(op)`; resolves once the photo is open. */
-async function openSession(reply, storage = newStorage()) {
+async function openSession(reply, storage = newStorage(), later = () => {}) {
   const state = {
     project: "p", filter: { status: "all", cls: null }, server: null, doc: null, selected: null,
     hovered: null, recent: new Set(), navigating: false, chosenClass: null,
@@ -51,7 +51,7 @@ async function openSession(reply, storage = newStorage()) {
   const session = createSession(state, ask, {
     photoChanged() {}, changed() {}, acknowledged() {}, editing() {},
     tell: (text, kind, action) => told.push({ text, kind, action }),
-  }, createUnsaved(() => storage));
+  }, createUnsaved(() => storage), later);
   if (!session.resume()) session.open(null);
   await session.outbox.idle();
   return { state, session, told, sent };
@@ -356,4 +356,27 @@ test("an edit of what the lost answer would have named gets its id all the same"
   assert.deepEqual([second.sent.at(-1).op, second.sent.at(-1).id], ["set_class", 50]);
   late({ rev: 4, select: 50 });
   await first.session.outbox.idle();
+});
+
+test("a page that got no photo asks again by itself, and no more once it has one", async () => {
+  const waiting = [];
+  let [isThere, asked] = [false, 0];
+  const reply = (op) => {
+    if (op.op === "open") asked += 1;
+    return isThere ? { full: full() } : undefined;
+  };
+  reply.opens = true;
+  const { state, session, told } = await openSession(reply, newStorage(),
+    (work, seconds) => waiting.push({ work, seconds }));
+  assert.equal(state.unreachable, true);
+  assert.match(told.at(-1).text, /could not be opened/);
+  assert.deepEqual(waiting.map((one) => one.seconds), [5]);
+  waiting.pop().work();
+  await session.outbox.idle();
+  assert.deepEqual([asked, waiting.length], [2, 1]);
+  isThere = true;
+  waiting.pop().work();
+  await session.outbox.idle();
+  assert.equal(state.doc.photo, 1);
+  assert.deepEqual([asked, waiting.length], [3, 0]);
 });
