@@ -256,7 +256,13 @@ def worker(project: Project, *flags: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.timeout(1800)  # a worker starts seven times
-@pytest.mark.parametrize("flags", [CLASSICAL, PRO2SAM], ids=["classical", "pro2sam"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param(CLASSICAL, id="classical"),
+        pytest.param(PRO2SAM, id="pro2sam", marks=pytest.mark.slow),
+    ],
+)
 def test_a_worker_killed_at_any_moment_loses_no_photo_and_does_none_twice(
     many: Project, gates: list[Path], flags: tuple[str, ...]
 ) -> None:

@@ -171,7 +171,14 @@ def sample(sample_made_once: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(sample: Path, tmp_path: Path) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, sample: Path, tmp_path: Path) -> Iterator[Server]:
+    """An app that shows a fresh sample: the one of the whole session, where a start is not needed.
+
+    Tests that kill it are marked `own_server`.
+    """
+    if request.node.get_closest_marker("own_server") is None:
+        yield request.getfixturevalue("app").showing(sample)
+        return
     state = tmp_path / "server-state"
     Workspace(state / "tag2mask").remember(sample)
     running = Server(sample, state)

@@ -24,7 +24,7 @@ from tests.annotator.labelstudio.fake_server import LEGACY, FakeLabelStudio
 from tests.browser.conftest import Server
 from tests.conftest import save_scene
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.own_server]
 
 PHOTOS = 3
 

@@ -111,6 +111,7 @@ def test_the_buttons_walk_too_and_after_the_last_mask_comes_the_first(screen: Sc
     assert screen.instances == [first]
 
 
+@pytest.mark.own_server
 def test_a_mask_is_on_screen_before_the_server_has_answered(screen: Screen, server: Server) -> None:
     screen.press("g")
     (before,) = screen.instances

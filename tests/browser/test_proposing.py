@@ -139,6 +139,7 @@ def pick(page: Page, option: str, value: str) -> None:
     page.get_by_role("option", name=value, exact=True).click()
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_chosen_with_its_options_and_a_reload_shows_them(
     pages: Server, context: BrowserContext, tmp_path: Path
 ) -> None:

@@ -314,6 +314,7 @@ def test_the_help_sheet_lists_the_keys(screen: Screen) -> None:
     expect(sheet).not_to_be_visible()
 
 
+@pytest.mark.own_server
 def test_a_server_that_went_away_is_said_and_the_edit_is_saved_when_it_is_back(
     screen: Screen, server: Server
 ) -> None:
@@ -335,6 +336,7 @@ def test_a_server_that_went_away_is_said_and_the_edit_is_saved_when_it_is_back(
     assert status == "accepted"
 
 
+@pytest.mark.own_server
 def test_a_page_that_is_loaded_again_before_the_server_is_back_saves_what_it_could_not(
     screen: Screen, server: Server
 ) -> None:

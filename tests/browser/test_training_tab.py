@@ -167,6 +167,7 @@ def test_a_training_from_the_start_over_a_stop_to_its_model(
     train.visit.assert_clean()
 
 
+@pytest.mark.slow
 def test_a_training_outlives_the_page_and_the_server(
     served: Server, house: tuple[Server, Path], context: BrowserContext, birds: Trainings
 ) -> None:

@@ -38,6 +38,7 @@ def step(net: Any, *, half: bool) -> tuple[dict[str, Tensor], list[Tensor], Tens
     return losses, seen["proposals"], seen["anchors"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["fasterrcnn", "maskrcnn"])
 def test_a_box_of_three_pixels_far_to_the_right_trains_in_half_precision(model: str) -> None:
     net = large(model)

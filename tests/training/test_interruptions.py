@@ -185,6 +185,7 @@ def test_a_damaged_state_is_told(photos: Path, tmp_path: Path) -> None:
         train(tiny(photos, out, resume=True))
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(photos: Path, tmp_path: Path) -> None:
     # Means of both halves lie above the prior, so the local area losses average to the whole's.
     more = ("--area-prior", "0.05", "--drop-path", "0", "--epochs", "2")
