@@ -13,14 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from annotator.file_locks import lock
 from annotator.store import DATABASE, Project
 from engine.errors import StoreError
 from exports.whole_files import write_whole
-
-try:
-    import fcntl
-except ImportError:  # Windows; there two at once are the business of whoever starts them
-    fcntl = None  # type: ignore[assignment]
 
 KEPT = 30  # projects remembered
 
@@ -88,8 +84,7 @@ class Workspace:
 
     def _lock(self, file: int) -> None:
         try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)  # for as long as it takes to write a few lines
+            lock(file, waits=True)  # for as long as it takes to write a few lines
         except OSError as error:
             raise StoreError(
                 f"the list of projects {self._file} cannot be locked ({error.strerror}); "

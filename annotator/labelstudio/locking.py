@@ -6,16 +6,13 @@ The system lets go of the lock when the program ends, however it ends; the file 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from annotator.file_locks import lock
 from annotator.labelstudio.journal import FOLDER, url_key
 from engine.errors import JobError, StoreError
-
-if sys.platform != "win32":  # there two at once are the business of whoever starts them
-    import fcntl
 
 
 @contextmanager
@@ -35,13 +32,11 @@ def alone_with(folder: Path, url: str) -> Iterator[None]:
 
 
 def _lock(file: int, path: Path, url: str) -> None:
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise JobError(
-                f"another push or pull of this project with {url} is under way; "
-                "wait until it has ended"
-            ) from error
-        except OSError as error:
-            raise StoreError(f"{path} cannot be locked ({error.strerror})") from error
+    try:
+        lock(file, waits=False)
+    except BlockingIOError as error:
+        raise JobError(
+            f"another push or pull of this project with {url} is under way; wait until it has ended"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be locked ({error.strerror})") from error
